@@ -1,0 +1,1 @@
+"""Measuring xedge: contenders interleaved, records that can be traced."""

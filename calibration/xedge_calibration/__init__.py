@@ -1,0 +1,1 @@
+"""INT8 calibration; see calibration/README.md for what exists."""

@@ -1,0 +1,1 @@
+"""Engines: one protocol, a table of back ends."""

@@ -1,0 +1,110 @@
+"""Every error that xedge raises on purpose, in one tree.
+
+    XedgeError
+    ├── ConfigError             a recipe or option that cannot be used
+    ├── InputError              what came in is not what the model or lane takes
+    │   ├── ImageError          an image file: type, size, channels
+    │   ├── LineError           lines of the detector: width, dtype, counters
+    │   └── StripFileError      a strip file: header, CRC, truncation
+    ├── CorrectionError         dark and air runs that give no usable flat field
+    ├── BundleError             a bundle: missing, corrupt, of another version
+    │   └── SignatureError      a bundle whose signature does not verify
+    ├── EngineError             an engine failed
+    │   ├── EngineNotInstalled  its library is absent
+    │   ├── EngineLoadError     its library refused the model
+    │   └── EngineRunError      it failed while running, or answered NaN
+    ├── ExportError             a model cannot leave PyTorch
+    │   ├── AutogradInGraph     a gradient was left in the graph
+    │   └── GraphRefused        some target lacks a node of the graph
+    └── LaneError               a lane was wired or driven wrongly
+
+Foreign exceptions are mapped at the seam where they appear, with ``raise ... from``.
+A message says what is wrong, what was expected, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class XedgeError(Exception):
+    """Base of all errors of xedge; ``str()`` is the whole message for a person.
+
+    Args:
+        what: What is wrong, one sentence without a full stop.
+        expected: What would have been right.
+        found: What came instead.
+        remedy: What to do about it, an imperative sentence.
+    """
+
+    def __init__(self, what: str, *, expected: str = "", found: str = "", remedy: str = "") -> None:
+        self.what, self.expected, self.found, self.remedy = what, expected, found, remedy
+        parts = [what]
+        if expected:
+            parts.append(f"expected {expected}")
+        if found:
+            parts.append(f"found {found}")
+        text = ": ".join([parts[0], ", ".join(parts[1:])]) if parts[1:] else parts[0]
+        super().__init__(f"{text}. {remedy}" if remedy else text)
+
+
+class ConfigError(XedgeError, ValueError):
+    """A recipe or an option cannot be used."""
+
+
+class InputError(XedgeError, ValueError):
+    """What came in is not what the model or the lane takes."""
+
+
+class ImageError(InputError):
+    """An image file has the wrong type, size or number of channels."""
+
+
+class LineError(InputError):
+    """Lines of the detector have the wrong width, dtype or counters."""
+
+
+class StripFileError(InputError):
+    """A strip file has a bad header, a bad CRC or a missing end."""
+
+
+class CorrectionError(XedgeError):
+    """Dark and air runs give no usable flat-field correction."""
+
+
+class BundleError(XedgeError):
+    """A bundle is missing, corrupt or of another version."""
+
+
+class SignatureError(BundleError):
+    """The signature of a bundle is absent where one is required, or does not verify."""
+
+
+class EngineError(XedgeError):
+    """An engine failed."""
+
+
+class EngineNotInstalled(EngineError):
+    """The library behind an engine is not installed."""
+
+
+class EngineLoadError(EngineError):
+    """The library behind an engine refused the model."""
+
+
+class EngineRunError(EngineError):
+    """An engine failed while running, or answered with values that are not finite."""
+
+
+class ExportError(XedgeError):
+    """A model cannot leave PyTorch."""
+
+
+class AutogradInGraph(ExportError):
+    """A call of ``autograd.grad`` was left in the graph to be exported."""
+
+
+class GraphRefused(ExportError):
+    """Some target lacks a node of the graph, or a rule of the contract is broken."""
+
+
+class LaneError(XedgeError):
+    """A lane was wired or driven wrongly."""

@@ -1,0 +1,1 @@
+"""The streaming runtime of one belt."""

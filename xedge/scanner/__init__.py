@@ -1,0 +1,1 @@
+"""From the detector to corrected scans."""

@@ -1,0 +1,1 @@
+"""Simulated dual-energy baggage scans."""

@@ -1,0 +1,117 @@
+"""What a model takes and gives, as JSON inside the ONNX file (``metadata_props['xedge']``)."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from xedge.errors import BundleError
+
+SCHEMA = 1
+METADATA_KEY = "xedge"
+
+
+class Channels(str, enum.Enum):
+    """Meaning of the three input planes."""
+
+    DUAL_ENERGY = "dual-energy"
+    """CLCXray's equation 1: high / 256, low / 256, 510 * sigmoid(high / low) - 255."""
+    PSEUDO_COLOUR = "pseudo-colour"
+    """R, G, B of a pseudo-colour picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Everything outside the graph that a model's answer depends on.
+
+    Attributes:
+        name: Name of the model, a word of letters, digits and dashes.
+        classes: Names of the classes, in the order of the labels.
+        height: Height of the window in planes' pixels (lines of the belt after binning).
+        width: Width of the window in planes' pixels (detector elements after binning).
+        channels: Meaning of the three planes.
+        binning: Detector elements and lines that are averaged into one pixel, each way.
+        pixel_mm: Size of one pixel of the planes at the belt, millimetres.
+        candidates: K, the fixed number of rows that the graph gives per window.
+        score_threshold: Detections below are dropped by default.
+        alarm_threshold: A lane alarms at this score; never below `score_threshold`.
+        nms_iou: Overlap above which the weaker of two boxes of one class is dropped.
+        mean: What the graph subtracts from each plane (for the record; it is in the graph).
+        scale: What it multiplies each plane by afterwards (for the record).
+        stage: ``refined`` (with the LA gradient step) or ``first-pass``.
+        licence: SPDX identifier of the weights' licence.
+        parents: Artefact name to sha256 of what this was made from (recipe, checkpoint).
+        measured: Name to number, as measured when the model was trained; may be empty.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    channels: Channels
+    binning: int
+    pixel_mm: float
+    candidates: int
+    score_threshold: float = 0.05
+    alarm_threshold: float = 0.4
+    nms_iou: float = 0.6
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale: tuple[float, ...] = (1.0, 1.0, 1.0)
+    stage: str = "refined"
+    licence: str = "Apache-2.0"
+    parents: dict[str, str] = dataclasses.field(default_factory=dict)
+    measured: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise BundleError("a model's class names must be given and differ")
+        if not 0 < self.candidates <= 1000:
+            raise BundleError("bad number of candidates", expected="1..1000",
+                              found=str(self.candidates))  # fmt: skip
+        if self.alarm_threshold < self.score_threshold:
+            raise BundleError("the alarm threshold lies below the score threshold")
+
+    def to_json(self) -> str:
+        """The spec as one line of JSON with a schema number, keys sorted."""
+        record = dataclasses.asdict(self) | {"schema": SCHEMA, "channels": self.channels.value}
+        return json.dumps(record, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> ModelSpec:
+        """The spec that `to_json` wrote.
+
+        Raises:
+            BundleError: When it is not JSON, of another schema, or has other keys.
+        """
+        try:
+            record: dict[str, Any] = json.loads(text)
+            schema = record.pop("schema", None)
+        except (ValueError, AttributeError) as error:
+            raise BundleError(
+                "the model's description is not JSON", remedy="Export the model again"
+            ) from error
+        if schema != SCHEMA:
+            raise BundleError(
+                "the model's description is of another version",
+                expected=f"schema {SCHEMA}",
+                found=f"schema {schema}",
+                remedy="Export the model again with this version of xedge",
+            )
+        known = {f.name for f in dataclasses.fields(ModelSpec)}
+        if unknown := set(record) - known:
+            raise BundleError(
+                "the model's description has unknown keys", found=", ".join(sorted(unknown))
+            )
+        for key in ("classes", "mean", "scale"):
+            if key in record:
+                record[key] = tuple(record[key])
+        try:
+            record["channels"] = Channels(record["channels"])
+            return ModelSpec(**record)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                "the model's description is not complete", found=str(error)
+            ) from error
