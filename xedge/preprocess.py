@@ -1,0 +1,240 @@
+"""Pictures: pseudo-colour for people, its approximate inverse, and the geometry of a resize.
+
+Pseudo-colour follows the convention of the trade: organic matter is orange, light metals and
+mixtures are green, heavy metals are blue, air is white and what nothing passes is black. The
+hue comes from the ratio of logarithms ``ln(low / AIR) / ln(high / AIR)``, which is the ratio of
+the effective attenuation coefficients in the two energies and does not depend on thickness for
+monochromatic rays. A tube's beam hardens, which draws the ratio of thick metal towards that of
+water; `_material` undoes most of that (see there). Brightness comes from ``-ln(high / AIR)``.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from xedge.errors import ImageError
+from xedge.types import AIR_COUNTS, F32, U8, U16
+
+F64 = npt.NDArray[np.float64]
+
+_DEPTHS, _RATIOS = 1024, 256
+_DEPTH_LIMIT = 8.0
+"""Attenuation -ln(high / AIR) at the last row of the palette: 20 counts of 60,000."""
+_RATIO_FIRST, _RATIO_LAST = 1.0, 4.0
+_THIN = 0.01
+"""Added to both logarithms (times `_WATER`): below it a ratio is noise and reads as organic."""
+_WATER = 1.25
+
+_INKS: tuple[tuple[float, tuple[float, float, float]], ...] = (
+    (0.00, (0.10, 0.42, 1.00)),  # organic: orange
+    (0.18, (0.14, 0.40, 0.96)),
+    (0.45, (0.75, 0.26, 0.80)),  # aluminium, glass, salts: green
+    (0.95, (1.00, 0.58, 0.20)),  # steel: blue
+    (1.60, (1.00, 0.80, 0.24)),  # copper and heavier: violet-blue
+)
+"""Material number (see `_material`) and how strongly its colour absorbs red, green, blue."""
+
+
+def _material(ratio: F64, depth: F64) -> F64:
+    """Material number of a ratio of logarithms at a depth: about 0.1 water, 0.5 aluminium, 1 steel.
+
+    With a 160 kV tungsten spectrum and a sandwich detector, ``ratio - 1.19`` of one metal falls
+    as about ``1 / (0.35 + 0.75 * depth)`` as the beam hardens, so the product is nearly constant
+    along a step wedge.
+    """
+    number: F64 = (ratio - 1.19) * (0.35 + 0.75 * depth)
+    return number
+
+
+def _depth_axis() -> F64:
+    # Quadratic: fine steps where matter is thin, or broad pale areas would show bands.
+    axis: F64 = _DEPTH_LIMIT * np.linspace(0.0, 1.0, _DEPTHS) ** 2
+    return axis
+
+
+def _ratio_axis() -> F64:
+    axis: F64 = np.linspace(_RATIO_FIRST, _RATIO_LAST, _RATIOS)
+    return axis
+
+
+@functools.cache
+def _palette() -> U8:
+    """RGB of every depth and ratio, uint8 ``[1024, 256, 4]``; the fourth byte is not used."""
+    depth, ratio = _depth_axis()[:, None], _ratio_axis()[None, :]
+    number = _material(ratio, depth)
+    stops = [stop for stop, _ in _INKS]
+    seen = 0.9 * depth**0.75
+    palette = np.zeros((_DEPTHS, _RATIOS, 4), np.uint8)
+    for channel in range(3):
+        ink = np.interp(number, stops, [colour[channel] for _, colour in _INKS])
+        light = np.exp(-ink * seen - 0.08 * seen**2)
+        # The last tenth of the range fades to black, which no ink reaches by itself.
+        light = light * np.clip((_DEPTH_LIMIT - depth) / (0.1 * _DEPTH_LIMIT), 0.0, 1.0)
+        palette[..., channel] = np.rint(255.0 * light)
+    palette.flags.writeable = False
+    return palette
+
+
+@functools.cache
+def _count_tables() -> tuple[F32, npt.NDArray[np.int32]]:
+    """For each count 0..65535: its attenuation, and its row of the palette times 256."""
+    counts = np.maximum(np.arange(65536, dtype=np.float64), 1.0)
+    attenuation = np.maximum(np.log(AIR_COUNTS / counts), 0.0)
+    rows = np.rint((_DEPTHS - 1) * np.sqrt(np.minimum(attenuation / _DEPTH_LIMIT, 1.0)))
+    return attenuation.astype(np.float32), rows.astype(np.int32) * _RATIOS
+
+
+def pseudo_colour(low: U16, high: U16) -> U8:
+    """A picture for people of a dual-energy pair, uint8 RGB ``[h, w, 3]``; air is white.
+
+    Args:
+        low: Corrected low-energy counts, uint16 ``[h, w]``; air is `AIR_COUNTS`.
+        high: Corrected high-energy counts, the same shape.
+
+    Raises:
+        ImageError: When the two are not equally large uint16 images.
+    """
+    if low.shape != high.shape or low.ndim != 2 or {low.dtype, high.dtype} != {np.dtype("uint16")}:
+        raise ImageError(
+            "a dual-energy pair cannot be shown",
+            expected="two uint16 images of one size",
+            found=f"low {low.dtype} {list(low.shape)}, high {high.dtype} {list(high.shape)}",
+            remedy="Give the corrected counts of both energies",
+        )
+    attenuation, rows = _count_tables()
+    ratio = attenuation[low]
+    ratio += np.float32(_THIN * _WATER)
+    ratio /= attenuation[high] + np.float32(_THIN)
+    steps = (_RATIOS - 1) / (_RATIO_LAST - _RATIO_FIRST)
+    ratio -= np.float32(_RATIO_FIRST)
+    ratio *= np.float32(steps)
+    np.clip(ratio, 0, _RATIOS - 1, out=ratio)
+    index = rows[high]
+    index += ratio.astype(np.int32)
+    # One 32-bit word a pixel is gathered three times faster than three bytes.
+    words = _palette().view(np.uint32).reshape(-1)[index]
+    rgba = words.view(np.uint8).reshape(*low.shape, 4)
+    return np.ascontiguousarray(rgba[..., :3])
+
+
+@functools.cache
+def _inverse() -> tuple[U16, U16]:
+    """Low and high counts of the palette's nearest colour, for 32 x 32 x 32 colours."""
+    depths, ratios = _depth_axis()[::8], _ratio_axis()[::8]
+    # A picture cannot hold what lies below its palette's black; 0.85 keeps a trace of light.
+    usable = depths <= 0.85 * _DEPTH_LIMIT
+    depths = depths[usable]
+    palette = _palette()[::8, ::8, :3][usable].reshape(-1, 3).astype(np.float32)
+    levels = np.rint(np.arange(32) * 255 / 31).astype(np.float32)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    squares = (palette**2).sum(1)
+    nearest = np.concatenate(
+        [np.argmin(squares - 2 * block @ palette.T, axis=1) for block in np.split(grid, 32)]
+    )
+    depth, ratio = depths[nearest // ratios.size], ratios[nearest % ratios.size]
+    low_depth = np.maximum(ratio * (depth + _THIN) - _THIN * _WATER, 0.0)
+    low = np.rint(AIR_COUNTS * np.exp(-low_depth)).astype(np.uint16)
+    return low, np.rint(AIR_COUNTS * np.exp(-depth)).astype(np.uint16)
+
+
+def counts_from_pseudo_colour(rgb: U8) -> tuple[U16, U16]:
+    """Approximate corrected counts (low, high) of a pseudo-colour picture, uint16 ``[h, w]`` each.
+
+    Every colour becomes the nearest colour of our own palette, in steps of 8 grey levels. Other
+    makers' palettes differ and eight bits hold less than sixteen, so this is a guess: good enough
+    to put a picture before a model of dual-energy planes, and no measurement of anything.
+
+    Args:
+        rgb: uint8 ``[h, w, 3]``, red first.
+
+    Raises:
+        ImageError: When it is not such a picture.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ImageError(
+            "a pseudo-colour picture cannot be used",
+            expected="uint8 [height, width, 3]",
+            found=f"{rgb.dtype} {list(rgb.shape)}",
+        )
+    low, high = _inverse()
+    step = ((np.arange(256) * 31 + 127) // 255).astype(np.uint16)
+    index = (step[rgb[..., 0]] << 10) | (step[rgb[..., 1]] << 5) | step[rgb[..., 2]]
+    return low[index], high[index]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies after a resize: pure geometry, and its inverse.
+
+    Attributes:
+        source_height: Height of the picture, pixels.
+        source_width: Width of the picture, pixels.
+        height: Height of the resized picture, without padding.
+        width: Width of the resized picture, without padding.
+        left: Columns of padding to its left.
+        top: Rows of padding above it.
+    """
+
+    source_height: int
+    source_width: int
+    height: int
+    width: int
+    left: int = 0
+    top: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.source_height, self.source_width, self.height, self.width) < 1:
+            raise ImageError(
+                "a picture vanishes when it is resized",
+                expected="at least one pixel each way",
+                found=f"{self.source_width} x {self.source_height} to {self.width} x {self.height}",
+                remedy="Check the size of a pixel in millimetres",
+            )
+
+    @staticmethod
+    def scaled(height: int, width: int, scale: float) -> Placement:
+        """A resize by ``scale`` each way, to the nearest whole pixel."""
+        return Placement(height, width, round(height * scale), round(width * scale))
+
+    @staticmethod
+    def letterbox(height: int, width: int, to_height: int, to_width: int) -> Placement:
+        """The largest resize that fits ``to_height`` by ``to_width``, in its middle."""
+        scale = min(to_height / height, to_width / width)
+        h = min(max(round(height * scale), 1), to_height)
+        w = min(max(round(width * scale), 1), to_width)
+        return Placement(height, width, h, w, (to_width - w) // 2, (to_height - h) // 2)
+
+    @property
+    def _factors(self) -> F32:
+        x, y = self.width / self.source_width, self.height / self.source_height
+        return np.array([x, y, x, y], np.float32)
+
+    @property
+    def _offsets(self) -> F32:
+        return np.array([self.left, self.top, self.left, self.top], np.float32)
+
+    def resize(self, picture: U8) -> U8:
+        """The picture resized without padding: area-averaged when it shrinks, else linear."""
+        if picture.shape[:2] != (self.source_height, self.source_width):
+            raise ImageError(
+                "a picture does not fit its placement",
+                expected=f"{self.source_height} x {self.source_width} pixels",
+                found=f"{picture.shape[0]} x {picture.shape[1]}",
+            )
+        shrinks = self.height * self.width < self.source_height * self.source_width
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        resized = cv2.resize(picture, (self.width, self.height), interpolation=how)
+        return np.asarray(resized, np.uint8)
+
+    def to_target(self, boxes: F32) -> F32:
+        """Boxes ``[n, 4]`` of the picture in pixels of the resized, padded one."""
+        return (boxes * self._factors + self._offsets).astype(np.float32)
+
+    def to_source(self, boxes: F32) -> F32:
+        """Boxes ``[n, 4]`` of the resized, padded picture in pixels of the picture."""
+        return ((boxes - self._offsets) / self._factors).astype(np.float32)
