@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from xedge.errors import ImageError
-from xedge.types import U8, U16
+from xedge.types import AIR_COUNTS, U8, U16
 
 RATIO_STEPS = 256
 RATIO_LIMIT = 8 * RATIO_STEPS - 1
@@ -83,3 +83,9 @@ def dual_energy_planes(low: U16, high: U16, binning: int = 1) -> U8:
     ratio = (high.astype(np.uint32) << 8) // np.maximum(low, 1)
     planes[2] = RATIO_TABLE[np.minimum(ratio, RATIO_LIMIT)]
     return planes
+
+
+AIR_PLANES: U8 = dual_energy_planes(
+    np.full((1, 1), AIR_COUNTS, np.uint16), np.full((1, 1), AIR_COUNTS, np.uint16)
+)[:, 0, 0]
+"""The three plane values of air, uint8 ``[3]``: what pads a window beyond the detector."""
