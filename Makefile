@@ -56,7 +56,8 @@ distclean: clean  ## the same, and the virtual environment
 $(PIP_READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	  echo "xedge needs Python 3.10 or newer: expected it as '$(PYTHON)', found" \
-	    "$$($(PYTHON) --version 2>&1 || echo none). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	    "$$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null || echo none)." \
+	    "Name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments: its modules venv and ensurepip are missing." \
 	    "Install them (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
