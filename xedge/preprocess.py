@@ -31,17 +31,17 @@ _THIN = 0.01
 _WATER = 1.25
 
 _INKS: tuple[tuple[float, tuple[float, float, float]], ...] = (
-    (0.00, (0.10, 0.42, 1.00)),  # organic: orange
-    (0.18, (0.14, 0.40, 0.96)),
-    (0.45, (0.75, 0.26, 0.80)),  # aluminium, glass, salts: green
-    (0.95, (1.00, 0.58, 0.20)),  # steel: blue
-    (1.60, (1.00, 0.80, 0.24)),  # copper and heavier: violet-blue
+    (0.00, (0.06, 0.40, 1.10)),  # organic: orange
+    (0.20, (0.10, 0.38, 1.06)),
+    (0.53, (0.76, 0.22, 0.84)),  # aluminium, glass, salts: green
+    (1.05, (1.10, 0.50, 0.12)),  # steel: blue
+    (1.60, (1.10, 0.74, 0.16)),  # copper and heavier, thick: violet-blue
 )
 """Material number (see `_material`) and how strongly its colour absorbs red, green, blue."""
 
 
 def _material(ratio: F64, depth: F64) -> F64:
-    """Material number of a ratio of logarithms at a depth: about 0.1 water, 0.5 aluminium, 1 steel.
+    """Material number of a ratio of logarithms at a depth: 0.1 water, 0.5 aluminium, 1.1 steel or so.
 
     With a 160 kV tungsten spectrum and a sandwich detector, ``ratio - 1.19`` of one metal falls
     as about ``1 / (0.35 + 0.75 * depth)`` as the beam hardens, so the product is nearly constant

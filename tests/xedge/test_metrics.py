@@ -1,0 +1,191 @@
+"""Average precision, against cases worked by hand and against a second, naive implementation."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import xedge.metrics
+from xedge.boxes import iou
+from xedge.errors import InputError
+from xedge.metrics import COCO_THRESHOLDS, Truth, area_under_curve, average_precision
+from xedge.types import Detections
+
+
+def found(*rows: tuple[float, float, float, float, float, int]) -> Detections:
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    return Detections(
+        table[:, :4].astype(np.float32),
+        table[:, 4].astype(np.float32),
+        table[:, 5].astype(np.int32),
+    )
+
+
+def truth(*rows: tuple[float, float, float, float, int], levels: list[int] | None = None) -> Truth:
+    table = np.array(rows, np.float64).reshape(-1, 5)
+    return Truth(
+        table[:, :4].astype(np.float32),
+        table[:, 4].astype(np.int32),
+        None if levels is None else np.array(levels, np.int32),
+    )
+
+
+def test_doctests_run() -> None:
+    outcome = doctest.testmod(xedge.metrics)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+def test_perfect_detections_score_one_at_every_threshold() -> None:
+    boxes = [(0, 0, 10, 10), (20, 20, 40, 30)]
+    result = average_precision(
+        [found(*[(*b, 0.9 - k / 10, k) for k, b in enumerate(boxes)])],
+        [truth(*[(*b, k) for k, b in enumerate(boxes)])],
+        classes=2,
+    )
+    assert result.ap50 == result.ap == 1.0
+    assert result.ap50_by_class == (1.0, 1.0)
+    assert result.objects_by_class == (1, 1)
+
+
+def test_worked_by_hand_over_two_images() -> None:
+    # Three objects; hits at ranks 1, 3, 4 of four detections: precisions 1, 2/3, 3/4, made
+    # non-increasing from the right 1, 3/4, 3/4, each worth a third of recall.
+    images = [
+        found((0, 0, 10, 10, 0.9, 0), (50, 50, 60, 60, 0.8, 0)),
+        found((0, 0, 10, 10, 0.7, 0), (20, 0, 30, 10, 0.6, 0)),
+    ]
+    truths = [truth((0, 0, 10, 10, 0)), truth((0, 0, 10, 10, 0), (20, 0, 30, 10, 0))]
+    assert average_precision(images, truths, 1).ap50 == pytest.approx((1 + 3 / 4 + 3 / 4) / 3)
+
+
+def test_a_second_detection_of_one_object_is_false() -> None:
+    # Ranks: hit, double (false), hit: precisions 1 and 2/3.
+    images = [found((0, 0, 10, 10, 0.9, 0), (0, 0, 10, 10, 0.8, 0), (20, 0, 30, 10, 0.7, 0))]
+    truths = [truth((0, 0, 10, 10, 0), (20, 0, 30, 10, 0))]
+    assert average_precision(images, truths, 1).ap50 == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_localisation_enters_the_mean_over_thresholds() -> None:
+    # IoU of 8/10: right at 0.50 to 0.80, wrong at 0.85, 0.90, 0.95.
+    result = average_precision([found((0, 0, 10, 8, 0.9, 0))], [truth((0, 0, 10, 10, 0))], 1)
+    assert result.ap50 == 1.0
+    assert result.ap == pytest.approx(7 / 10)
+
+
+def test_a_class_without_objects_is_left_out_of_the_mean() -> None:
+    result = average_precision(
+        [found((0, 0, 10, 10, 0.9, 0), (0, 0, 10, 10, 0.9, 1))], [truth((0, 0, 10, 10, 0))], 2
+    )
+    assert result.ap50 == 1.0
+    assert math.isnan(result.ap50_by_class[1])
+    assert result.objects_by_class == (1, 0)
+
+
+def test_nothing_found_is_zero_and_nothing_to_find_is_nan() -> None:
+    assert average_precision([Detections.empty()], [truth((0, 0, 1, 1, 0))], 1).ap50 == 0.0
+    assert math.isnan(average_precision([Detections.empty()], [truth()], 1).ap50)
+    assert math.isnan(average_precision([], [], 3).ap50)
+
+
+def test_other_levels_are_ignored_and_not_false() -> None:
+    images = [found((0, 0, 10, 10, 0.9, 0), (20, 0, 30, 10, 0.8, 0), (60, 0, 70, 10, 0.7, 0))]
+    truths = [truth((0, 0, 10, 10, 0), (20, 0, 30, 10, 0), levels=[1, 3])]
+    # Level 3: the detection of level 1 is ignored, so its one object is found at rank 1.
+    assert average_precision(images, truths, 1, level=3).ap50 == 1.0
+    assert average_precision(images, truths, 1, level=3).objects_by_class == (1,)
+    # A detection of nothing counts against every level: rank 1 false, rank 2 right.
+    ghost = [found((60, 0, 70, 10, 0.99, 0), (20, 0, 30, 10, 0.8, 0))]
+    assert average_precision(ghost, truths, 1, level=3).ap50 == pytest.approx(1 / 2)
+    assert math.isnan(average_precision(images, truths, 1, level=2).ap50)
+
+
+def test_an_object_that_counts_is_preferred_to_an_ignored_one() -> None:
+    # The detection overlaps both; the ignored one overlaps more.
+    images = [found((0, 0, 10, 10, 0.9, 0))]
+    truths = [truth((0, 0, 10, 10, 0), (0, 0, 10, 8, 0), levels=[2, 1])]
+    assert average_precision(images, truths, 1, level=1).ap50 == 1.0
+
+
+@pytest.mark.parametrize(
+    ("detections", "truths", "level", "message"),
+    [
+        ([], [truth()], None, "same images"),
+        ([found((0, 0, 1, 1, 0.5, 7))], [truth()], None, "no class"),
+        ([Detections.empty()], [truth((0, 0, 1, 1, -1))], None, "no class"),
+        ([Detections.empty()], [truth()], 1, "no levels"),
+    ],
+)
+def test_bad_input_is_refused(detections, truths, level, message) -> None:
+    with pytest.raises(InputError, match=message):
+        average_precision(detections, truths, 2, level=level)
+
+
+def test_truth_that_does_not_fit_together_is_refused() -> None:
+    with pytest.raises(InputError, match="do not fit together"):
+        Truth(np.zeros((2, 4), np.float32), np.zeros(1, np.int32))
+
+
+corner = st.integers(0, 6)
+box = st.tuples(corner, corner, st.integers(1, 6), st.integers(1, 6)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+objects = st.lists(st.tuples(box, st.integers(0, 1)), max_size=4)
+candidates = st.lists(st.tuples(box, st.integers(0, 20), st.integers(0, 1)), max_size=6)
+
+
+def naive_ap(detections: list[Detections], truths: list[Truth], label: int, at: float) -> float:
+    """One detection at a time with plain Python lists."""
+    order = sorted(
+        (
+            (-float(d.scores[i]), image, i)
+            for image, d in enumerate(detections)
+            for i in range(len(d))
+            if d.labels[i] == label
+        ),
+    )
+    total = sum(int((t.labels == label).sum()) for t in truths)
+    used: set[tuple[int, int]] = set()
+    hits: list[bool] = []
+    for _, image, i in order:
+        t = truths[image]
+        best, best_iou = -1, -1.0
+        for j in range(len(t.labels)):
+            overlap = float(iou(detections[image].boxes[i : i + 1], t.boxes[j : j + 1])[0, 0])
+            if t.labels[j] == label and (image, j) not in used and overlap > best_iou:
+                best, best_iou = j, overlap
+        hits.append(best_iou >= float(np.float32(at)))
+        if hits[-1]:
+            used.add((image, best))
+    if not total:
+        return math.nan
+    area = 0.0
+    for rank, right in enumerate(hits):
+        if right:
+            area += max(sum(hits[: r + 1]) / (r + 1) for r in range(rank, len(hits))) / total
+    return area
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(objects, candidates), min_size=1, max_size=3))
+def test_agrees_with_the_naive_implementation(images) -> None:
+    truths = [truth(*[(*b, k) for b, k in things]) for things, _ in images]
+    detections = [found(*[(*b, s / 20, k) for b, s, k in rows]) for _, rows in images]
+    result = average_precision(detections, truths, 2)
+    for label in (0, 1):
+        expected = [naive_ap(detections, truths, label, at) for at in COCO_THRESHOLDS]
+        assert result.ap50_by_class[label] == pytest.approx(expected[0], nan_ok=True)
+        assert result.ap_by_class[label] == pytest.approx(float(np.mean(expected)), nan_ok=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.booleans(), max_size=30), st.integers(1, 40))
+def test_the_area_lies_between_nothing_and_recall(hits, extra) -> None:
+    total = sum(hits) + extra
+    area = area_under_curve(np.array(hits, bool), total)
+    assert 0.0 <= area <= sum(hits) / total + 1e-12
+    # One more false detection at the end changes nothing.
+    assert area_under_curve(np.array([*hits, False], bool), total) == pytest.approx(area)
