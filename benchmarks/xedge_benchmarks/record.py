@@ -1,0 +1,174 @@
+"""One measurement as one JSON file that says what was measured, on what, and with which code."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import xedge_benchmarks
+from xedge.errors import ConfigError
+from xedge.machine import Machine, read_machine
+
+SCHEMA: Final = 1
+
+PACKAGES: Final = (
+    "xedge",
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt-rtx-cu13",
+    "torch",
+)
+"""Distributions whose versions are written down when they are installed."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where code came from.
+
+    Attributes:
+        commit: The commit of the checkout, 40 hex digits; empty outside a checkout.
+        dirty: True when files differed from that commit, or there is none.
+    """
+
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRecord:
+    """A measurement that can be traced.
+
+    Attributes:
+        benchmark: Which one, a word.
+        provenance: The code that was measured.
+        started_utc: ISO 8601, seconds, UTC.
+        command_line: What was typed.
+        machine: What it ran on.
+        versions: Distribution to version, of `PACKAGES` that are installed.
+        models: Name to sha256 of each model that ran.
+        settings: What the benchmark was told: rounds, threads, speeds.
+        results: What it measured; units are in the keys.
+        notes: What a reader must know of the run, such as foreign load on the processor.
+    """
+
+    benchmark: str
+    provenance: Provenance
+    started_utc: str
+    command_line: tuple[str, ...]
+    machine: Machine
+    versions: dict[str, str]
+    models: dict[str, str]
+    settings: Json
+    results: Json
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """The record as indented JSON with its schema number, in the order of the fields."""
+        return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+
+def new_record(
+    benchmark: str,
+    *,
+    models: dict[str, str],
+    settings: Json,
+    results: Json,
+    notes: tuple[str, ...] = (),
+) -> BenchRecord:
+    """A record of what was just measured here, with this process's code, machine and versions."""
+    return BenchRecord(
+        benchmark=benchmark,
+        provenance=read_provenance(checkout()),
+        started_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command_line=tuple(sys.argv),
+        machine=read_machine(),
+        versions=installed_versions(),
+        models=models,
+        settings=settings,
+        results=results,
+        notes=notes,
+    )
+
+
+def write_record(record: BenchRecord, folder: Path, *, scratch: bool = False) -> Path:
+    """Path of the new file ``folder/MACHINE/TIME-BENCHMARK-COMMIT.json``; none is overwritten.
+
+    Args:
+        record: What to write.
+        folder: The folder of all results.
+        scratch: Accept code that no commit names; the file goes to ``folder/scratch`` then.
+
+    Raises:
+        ConfigError: When the code is not what a commit names and ``scratch`` is False, or when
+            the folder cannot be written.
+    """
+    if record.provenance.dirty and not scratch:
+        raise ConfigError(
+            "this measurement cannot be traced",
+            expected="a checkout without changes",
+            found="uncommitted changes" if record.provenance.commit else "no checkout",
+            remedy="Commit first, or keep it as a scratch record with --scratch",
+        )
+    place = folder / "scratch" if scratch else folder / record.machine.slug
+    moment = record.started_utc.partition("+")[0].replace(":", "")
+    commit = record.provenance.commit[:12] or "no-commit"
+    path = place / f"{moment}-{record.benchmark}-{commit}.json"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(record.to_json())
+    except OSError as error:
+        raise ConfigError(
+            "the record cannot be written",
+            found=str(error),
+            remedy="Name another folder with --out",
+        ) from error
+    return path
+
+
+def checkout() -> Path | None:
+    """Root of the checkout that this package runs from; None when it is installed elsewhere."""
+    root = Path(xedge_benchmarks.__file__).resolve().parent.parent.parent
+    return root if (root / ".git").exists() else None
+
+
+def read_provenance(root: Path | None) -> Provenance:
+    """Commit of the checkout at ``root`` and whether its files differ from it."""
+    if root is None:
+        return Provenance(commit="", dirty=True)
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changes = _git(root, "status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no commit yet
+        return Provenance(commit="", dirty=True)
+    return Provenance(commit=commit, dirty=bool(changes))
+
+
+def installed_versions() -> dict[str, str]:
+    """Version of Python and of each of `PACKAGES` that is installed."""
+    versions = {"python": sys.version.partition(" ")[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git(root: Path, *args: str) -> str:
+    done = subprocess.run(
+        ["git", *args], cwd=root, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
