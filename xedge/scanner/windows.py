@@ -114,7 +114,7 @@ class _Pool:
     cut_bottom: list[bool]
     kept: list[bool]
 
-    def same(self, i: int, j: int) -> bool:
+    def same(self, i: np.intp, j: np.intp) -> bool:
         return bool(self.kept[j] and self.labels[i] == self.labels[j])
 
 
@@ -152,7 +152,10 @@ def merge(
 
 def _pool(parts: Sequence[tuple[int, Detections]], plan: WindowPlan, lines: int) -> _Pool:
     near = EDGE_PIXELS * plan.binning
-    boxes, window, top, bottom = [], [], [], []
+    boxes: list[F32] = []
+    window: list[int] = []
+    top: list[bool] = []
+    bottom: list[bool] = []
     for k, (start, found) in enumerate(parts):
         shifted = found.boxes * np.float32(plan.binning)
         shifted[:, 1::2] += np.float32(start)
@@ -180,7 +183,7 @@ def _drop_cut_where_whole(pool: _Pool) -> None:
         return
     shared = box.intersection(pool.boxes, pool.boxes)
     areas = box.area(pool.boxes)
-    for i in range(len(pool.kept)):
+    for i in np.arange(len(pool.kept)):
         for cut, step in ((pool.cut_top[i], -1), (pool.cut_bottom[i], 1)):
             if not (cut and pool.kept[i]):
                 continue

@@ -1,0 +1,210 @@
+"""What the lines say about the detector while it runs: faults found, repaired and counted.
+
+Matter and a faulty element can look alike: a blade seen edge-on is one element wide and dark
+for hundreds of lines. So an element is called faulty only on *idle* lines, where nearly all
+others see air; what is known from there is repaired in the bags that follow, wherever it
+disagrees with both its neighbours. A single sample that is dark against all four neighbours
+is no object (0.6 mm both ways): it is repaired at sight and counted as a glitch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from xedge.scanner.flatfield import (
+    MAX_ADJACENT_DEAD,
+    SATURATED,
+    FlatField,
+    Mask,
+    Repair,
+    longest_run,
+)
+from xedge.types import AIR_COUNTS, U16
+
+AIR_LEVEL = 0.9 * AIR_COUNTS
+"""Corrected counts from which a sample is air when a faulty element is looked for."""
+
+DARK_SHARE = 0.5
+"""A sample below this share of its neighbours disagrees with them."""
+
+SHADOW = AIR_COUNTS // 30
+"""Below this, noise alone halves a sample: nothing is judged in so deep a shadow."""
+
+FAILED_LINES = 3
+"""Idle lines that an element must stand out of, alone, to be called faulty."""
+
+RECOVERED_LINES = 64
+"""Idle lines in a row that a faulty element must agree on to be trusted again."""
+
+
+@dataclass(frozen=True)
+class DetectorHealth:
+    """What was found wrong with a detector, by element; index 0 is low energy, 1 high.
+
+    Attributes:
+        elements: Detector elements in a line.
+        lines: Lines looked at.
+        dead: Elements that the flat field interpolates throughout.
+        intermittent: Elements found faulty during the scan, with the number of lines repaired.
+        glitches: Single samples repaired.
+        saturated_share: Share of all raw samples at full scale.
+        gain_from_saturated_air: True when the flat field's gain came from saturated air, so that
+            the gain of single elements is not known.
+        fault: True when more neighbouring elements fail than interpolation can bridge.
+    """
+
+    elements: int
+    lines: int = 0
+    dead: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    intermittent: tuple[dict[int, int], dict[int, int]] = field(default_factory=lambda: ({}, {}))
+    glitches: tuple[int, int] = (0, 0)
+    saturated_share: tuple[float, float] = (0.0, 0.0)
+    gain_from_saturated_air: bool = False
+    fault: bool = False
+
+    def sentences(self) -> tuple[str, ...]:
+        """The findings for a person, one sentence each; empty for a detector without any."""
+        said: list[str] = []
+        for name, dead, failing, glitches, share in zip(
+            ("low", "high"), self.dead, self.intermittent, self.glitches, self.saturated_share,
+            strict=True,
+        ):  # fmt: skip
+            if dead:
+                said.append(f"{name} energy: dead elements {_listed(dead)}, interpolated")
+            for element, lines in failing.items():
+                said.append(
+                    f"{name} energy: element {element} failed during the scan, {lines} of "
+                    f"{self.lines} lines interpolated"
+                )
+            if glitches:
+                said.append(f"{name} energy: {glitches} single dead samples interpolated")
+            if share > 0:
+                said.append(f"{name} energy: {100 * share:.1f} % of the raw samples are saturated")
+        if self.gain_from_saturated_air:
+            said.append("no dark and air runs: offset 0, one gain for all elements, taken from "
+                        "saturated air")  # fmt: skip
+        if self.fault:
+            said.append(f"more than {MAX_ADJACENT_DEAD} neighbouring elements fail")
+        return tuple(said)
+
+
+def _listed(elements: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, elements[:12]))
+    return shown if len(elements) <= 12 else f"{shown} and {len(elements) - 12} more"
+
+
+class DetectorMonitor:
+    """Watches one detector line by line and repairs what it knows to be faulty.
+
+    Deterministic and without clock or I/O; strips must come in the order of the belt.
+    """
+
+    def __init__(self, flat_field: FlatField) -> None:
+        self._flat = flat_field
+        shape = (2, flat_field.elements)
+        self._faulty: Mask = np.zeros(shape, np.bool_)
+        self._failed_lines: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
+        self._sound_lines: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
+        self._repaired: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
+        self._glitches = [0, 0]
+        self._saturated = [0, 0]
+        self._lines = 0
+        self._previous: list[U16 | None] = [None, None]
+
+    @property
+    def fault(self) -> bool:
+        """True while more neighbouring elements fail than interpolation can bridge."""
+        bad = self._faulty | self._flat.dead
+        return bool(self._faulty.any()) and max(map(longest_run, bad)) > MAX_ADJACENT_DEAD
+
+    def correct(self, low: U16, high: U16) -> tuple[U16, U16]:
+        """Corrected and repaired lines from raw ones, uint16 of the same shape.
+
+        Raises:
+            LineError: When the lines are not as wide as the detector.
+        """
+        pair = self._flat.apply(low, high)
+        self._lines += len(low)
+        for energy, raw in enumerate((low, high)):
+            self._saturated[energy] += int(np.count_nonzero(raw == SATURATED))
+            self._judge_idle(energy, pair[energy])
+        for energy in (0, 1):
+            self._repair_faulty(energy, pair[energy])
+            self._repair_glitches(energy, pair[energy])
+        return pair
+
+    def health(self) -> DetectorHealth:
+        """What has been found so far."""
+        samples = max(1, self._lines * self._flat.elements)
+        dead = [tuple(np.flatnonzero(mask).tolist()) for mask in self._flat.dead]
+        failing = [
+            {int(e): int(row[e]) for e in np.flatnonzero(row)} for row in self._repaired
+        ]  # fmt: skip
+        return DetectorHealth(
+            elements=self._flat.elements,
+            lines=self._lines,
+            dead=(dead[0], dead[1]),
+            intermittent=(failing[0], failing[1]),
+            glitches=(self._glitches[0], self._glitches[1]),
+            saturated_share=(self._saturated[0] / samples, self._saturated[1] / samples),
+            gain_from_saturated_air=max(self._flat.saturated_share) > 0,
+            fault=self.fault,
+        )
+
+    def _judge_idle(self, energy: int, lines: U16) -> None:
+        """Learn from lines that see nearly nothing but air which elements do not."""
+        dark = lines < AIR_LEVEL
+        few = max(4, self._flat.elements // 32)
+        idle = dark[dark.sum(axis=1) <= few]
+        if not len(idle):
+            return
+        # Alone among air: what lies beside matter is the rim of an object, not a fault.
+        wide = np.pad(idle, ((0, 0), (2, 2)))
+        alone = idle & ~(wide[:, :-4] | wide[:, 1:-3] | wide[:, 3:-1] | wide[:, 4:])
+        agreeing = ~idle.any(axis=0)
+        sound, failed = self._sound_lines[energy], self._failed_lines[energy]
+        sound[agreeing] += len(idle)
+        sound[~agreeing] = 0
+        failed += alone.sum(axis=0)
+        failed[sound >= RECOVERED_LINES] = 0
+        # Found in one energy, an element is suspect in both: they share its electronics.
+        self._faulty = np.broadcast_to(
+            (self._failed_lines >= FAILED_LINES).any(axis=0), self._faulty.shape
+        )
+
+    def _repair_faulty(self, energy: int, lines: U16) -> None:
+        faulty = self._faulty[energy] & ~self._flat.dead[energy]
+        if not faulty.any() or faulty.all():
+            return
+        repair = Repair.of(self._faulty[energy] | self._flat.dead[energy])
+        wanted = repair.values(lines)
+        found = lines[:, repair.columns]
+        judged = faulty[repair.columns]
+        wrong = judged & (found < DARK_SHARE * wanted) & (wanted > SHADOW)
+        lines[:, repair.columns] = np.where(wrong, wanted + np.float32(0.5), found)
+        self._repaired[energy][repair.columns] += wrong.sum(axis=0)
+
+    def _repair_glitches(self, energy: int, lines: U16) -> None:
+        """Repair samples that are dark against the elements and the lines beside them."""
+        before = self._previous[energy]
+        above = np.concatenate((lines[:1] if before is None else before[None], lines[:-1]))
+        # The next strip's line is not there yet: the last line is judged by what came before.
+        below = np.concatenate((lines[1:], above[-1:]))
+        if before is None:
+            above[0] = below[0]
+        beside = np.empty_like(lines)
+        beside[:, 1:-1] = np.minimum(lines[:, :-2], lines[:, 2:])
+        beside[:, 0], beside[:, -1] = lines[:, 1], lines[:, -2]
+        darkest = np.minimum(beside, np.minimum(above, below))
+        glitch = (lines < darkest >> 1) & (darkest > SHADOW)
+        self._previous[energy] = lines[-1].copy()
+        if glitch.any():
+            rows, columns = np.nonzero(glitch)
+            last = lines.shape[1] - 1
+            left, right = np.abs(columns - 1), last - np.abs(last - columns - 1)
+            mean = (lines[rows, left].astype(np.uint32) + lines[rows, right] + 1) // 2
+            lines[rows, columns] = mean
+            self._glitches[energy] += len(rows)
