@@ -1,0 +1,142 @@
+"""Rules that no linter knows."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import xedge
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LONGEST_MODULE: Final = 400
+LARGEST_FILE: Final = 25 * 2**20
+PACKAGES: Final = ("xedge", "export/xedge_export", "calibration/xedge_calibration",
+                   "benchmarks/xedge_benchmarks")  # fmt: skip
+HEAVY: Final = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "openvino", "jinja2")
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+MODULES: Final = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: git cannot list its files")
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]  # a deleted one may still be listed
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_module_is_short_and_documented(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    assert text.lstrip().startswith(('"""', 'r"""')), "a module begins with its docstring"
+    assert "TODO" not in text
+
+
+def test_no_module_is_called_utils() -> None:
+    assert [path for path in MODULES if path.stem in {"utils", "helpers", "common", "misc"}] == []
+
+
+def test_device_modules_import_without_the_heavy_packages() -> None:
+    """Every module of the device runtime imports where only the base install is.
+
+    `xedge.models` and `xedge.train` are for the desk. A command may need an extra when it runs,
+    not when it is imported: `xedge --help` must answer everywhere.
+    """
+    desk = ("xedge.models", "xedge.train", "xedge.sim.make_tables")
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(xedge.__path__, "xedge.")
+        if not module.name.startswith(desk)
+    ]
+    assert "xedge.cli" in names
+    code = (
+        f"import importlib, sys\n"
+        f"for name in {HEAVY!r}: sys.modules[name] = None\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_xedge_imports_nothing_else() -> None:
+    code = "import sys; before = set(sys.modules); import xedge; print(set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'xedge'}"
+
+
+def test_no_tracked_file_names_somebodys_machine() -> None:
+    # Written so that this file does not contain what it looks for.
+    private = re.compile(rb"(?<![\w.~$}-])/" + rb"(?:work|root|home|Users)/\w")
+    text_suffixes = {
+        ".py",
+        ".md",
+        ".toml",
+        ".json",
+        ".yaml",
+        ".yml",
+        ".html",
+        ".css",
+        ".txt",
+        ".sh",
+        "",
+    }
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0].decode()}"
+        for path in tracked_files()
+        if path.suffix in text_suffixes and (match := private.search(path.read_bytes()))
+    ]
+    assert found == []
+
+
+def test_no_tracked_file_is_large() -> None:
+    sizes = {path: path.stat().st_size for path in tracked_files()}
+    assert [path for path, size in sizes.items() if size > LARGEST_FILE] == []
+
+
+def test_every_test_file_has_its_own_name() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_layers_of_import_linter_name_existing_modules() -> None:
+    """A layer that was renamed away would guard nothing."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    named = {
+        name.strip()
+        for contract in contracts
+        for entry in (*contract.get("layers", ()), *contract.get("source_modules", ()))
+        for name in entry.split("|")
+    }
+    missing = [name for name in sorted(named) if importlib.util.find_spec(name) is None]
+    assert missing == []
+
+
+def test_docstring_examples_run() -> None:
+    with_examples = [p for p in MODULES if re.search(r"^\s*>>> ", p.read_text(), re.MULTILINE)]
+    for path in with_examples:
+        component = path.relative_to(ROOT)
+        parts = component.with_suffix("").parts
+        name = ".".join(parts if parts[0] == "xedge" else parts[1:]).removesuffix(".__init__")
+        result = doctest.testmod(importlib.import_module(name))
+        assert result.failed == 0, name
