@@ -1,0 +1,77 @@
+"""A trained detector as it leaves PyTorch: planes in, a fixed number of candidates out."""
+
+from __future__ import annotations
+
+import enum
+
+import torch
+from torch import Tensor, nn
+
+from xedge.models.atss import ATSS, LevelOutput, decode, top_candidates
+from xedge.models.pyramid import normalise
+from xedge_export.label_aware import UnrolledLabelAware
+
+OUTPUT_NAMES = ("boxes", "scores", "labels")
+INPUT_NAME = "planes"
+
+
+class Stage(str, enum.Enum):
+    """Which passes of the head are in the graph."""
+
+    FIRST_PASS = "first-pass"
+    """No label-aware step: the head once, on the pyramid's features."""
+    REFINED = "refined"
+    """The label-aware step, then the head on the refined features."""
+
+
+class Level(nn.Module):
+    """The head at one level, with the refinement unrolled in front of it where it is asked for."""
+
+    def __init__(self, model: ATSS, index: int, stage: Stage) -> None:
+        super().__init__()
+        self.index, self.head = index, model.head
+        refine = stage is Stage.REFINED
+        self.label_aware: nn.Module = UnrolledLabelAware(model.head) if refine else nn.Identity()
+
+    def forward(self, x: Tensor) -> LevelOutput:
+        """What the head says of the level's features ``[N, F, H, W]``."""
+        return self.head.predict(self.label_aware(x), self.index)
+
+
+class DeployedATSS(nn.Module):
+    """The graph to export: normalisation, detector, decoding and TopK.
+
+    Args:
+        model: The trained detector; taken as it is, in evaluation mode.
+        stage: Which passes are in.
+        candidates: K, rows that come out.
+    """
+
+    def __init__(self, model: ATSS, stage: Stage, candidates: int) -> None:
+        super().__init__()
+        self.candidates, self.strides = candidates, model.config.pyramid.strides
+        self.pyramid = model.pyramid
+        self.levels = nn.ModuleDict(
+            {f"P{stride.bit_length() - 1}": Level(model, k, stage)
+             for k, stride in enumerate(self.strides)}
+        )  # fmt: skip
+        self.register_buffer("mean", model.mean.clone())
+        self.register_buffer("scale", model.scale.clone())
+        self.mean: Tensor
+        self.scale: Tensor
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes ``[N, K, 4]`` in pixels, scores ``[N, K]`` falling, labels int32 ``[N, K]``.
+
+        Args:
+            planes: uint8 ``[N, 3, H, W]``.
+        """
+        features = self.pyramid(normalise(planes, self.mean, self.scale))
+        outputs = [level(x) for level, x in zip(self.levels.values(), features, strict=True)]
+        boxes, scores = decode(outputs, self.strides)
+        return top_candidates(boxes, scores, self.candidates)
+
+
+def example_planes(height: int, width: int) -> Tensor:
+    """Planes to trace with: air, uint8 ``[1, 3, height, width]``."""
+    return torch.full((1, 3, height, width), 234, dtype=torch.uint8)

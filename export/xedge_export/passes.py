@@ -1,0 +1,85 @@
+"""Changes to a graph, each a named pass that says what must hold before and what holds after.
+
+Built on onnx-ir's pass infrastructure; what it already has (unused nodes, doubled weights) is
+taken from there.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    ClearMetadataAndDocStringPass,
+    DeduplicateInitializersPass,
+    RemoveUnusedNodesPass,
+)
+
+from xedge.spec import METADATA_KEY, ModelSpec
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+class NameNodes(ir.passes.InPlacePass):
+    """Name each node after the module it came from: ``P3/label_aware/backward/0/Conv``.
+
+    Requires the scopes that torch's exporter leaves in the nodes' metadata; a node without (one
+    that an optimisation made) is named after the node that feeds it. Afterwards every node has
+    a name of its own, the same for the same model on every machine.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """The model with its nodes renamed."""
+        seen: Counter[str] = Counter()
+        scope_of: dict[ir.Node, str] = {}
+        for node in model.graph:
+            scope = self._scope(node, scope_of)
+            scope_of[node] = scope
+            name = f"{scope}/{node.op_type}"
+            node.name = f"{name}_{seen[name]}" if seen[name] else name
+            seen[name] += 1
+        return ir.passes.PassResult(model, modified=True)
+
+    @staticmethod
+    def _scope(node: ir.Node, known: dict[ir.Node, str]) -> str:
+        text = node.metadata_props.get(SCOPES)
+        if text is not None:
+            modules = ast.literal_eval(text)[:-1]
+            path = str(modules[-1]) if modules else ""
+            path = path.removeprefix("levels.").replace("_layers.", ".")
+            return re.sub(r"[^A-Za-z0-9_/]", "/", path) or "graph"
+        for value in node.inputs:
+            producer = value.producer() if value is not None else None
+            if producer is not None and producer in known:
+                return known[producer]
+        return "graph"
+
+
+class EmbedSpec(ir.passes.InPlacePass):
+    """Write the model's description into the graph's metadata, in place of the tracer's notes."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """The model with `ModelSpec` as JSON in its metadata."""
+        model.metadata_props.clear()
+        model.metadata_props[METADATA_KEY] = self.spec.to_json()
+        model.graph.name = self.spec.name
+        model.producer_name, model.producer_version = "xedge", ""
+        return ir.passes.PassResult(model, modified=True)
+
+
+def finish(model: ir.Model, spec: ModelSpec) -> ir.Model:
+    """The traced model as it is shipped: named, free of notes and doubles, with its spec inside."""
+    steps = ir.passes.Sequential(
+        RemoveUnusedNodesPass(),
+        DeduplicateInitializersPass(),
+        NameNodes(),
+        ClearMetadataAndDocStringPass(),
+        EmbedSpec(spec),
+    )
+    return steps(model).model

@@ -1,0 +1,111 @@
+"""From a checkpoint to ONNX that every engine takes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from xedge.errors import AutogradInGraph, ExportError, XedgeError
+from xedge.spec import ModelSpec
+from xedge.train.checkpoint import Checkpoint, load_checkpoint
+from xedge_export.deployed import (
+    INPUT_NAME,
+    OUTPUT_NAMES,
+    DeployedATSS,
+    Stage,
+    example_planes,
+)
+from xedge_export.passes import finish
+from xedge_export.verifier import OPSET, verify
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """An exported model.
+
+    Attributes:
+        model: The ONNX file's bytes.
+        spec: Its description, which is also inside.
+        checkpoint: What it was made from.
+        nodes: Number of nodes in the graph.
+    """
+
+    model: bytes
+    spec: ModelSpec
+    checkpoint: Checkpoint
+    nodes: int
+
+
+def trace(module: nn.Module, height: int, width: int) -> ir.Model:
+    """The traced graph of a module that takes planes and gives candidates.
+
+    Raises:
+        AutogradInGraph: When a gradient was left in the forward pass.
+        ExportError: When torch cannot trace it for another reason.
+    """
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the exporter's own deprecations are not our users'
+            program = torch.onnx.export(
+                module.eval(),
+                (example_planes(height, width),),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT_NAME],
+                output_names=list(OUTPUT_NAMES),
+                optimize=True,
+                verbose=False,
+            )
+    except Exception as error:
+        raise _explain(error) from error
+    finally:
+        logger.setLevel(level)
+    if program is None:
+        raise ExportError("torch exported nothing")
+    return program.model
+
+
+def _explain(error: BaseException) -> XedgeError:
+    """Our own error for whatever the tracer raised."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AutogradInGraph):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return ExportError(
+        "torch cannot trace the model",
+        found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        remedy="See the cause with --debug",
+    )
+
+
+def export_model(path: Path, stage: Stage = Stage.REFINED) -> Exported:
+    """The model of a checkpoint as ONNX, verified, with its spec inside.
+
+    Args:
+        path: A checkpoint that `xedge train` wrote.
+        stage: With LA's refinement, or the first pass alone.
+
+    Raises:
+        ConfigError: When there is no such checkpoint.
+        ExportError: When it cannot be traced (`AutogradInGraph`) or some engine lacks a node
+            (`GraphRefused`).
+    """
+    checkpoint, sha256 = load_checkpoint(path)
+    if stage is Stage.REFINED and not checkpoint.recipe.model.label_aware:
+        stage = Stage.FIRST_PASS
+    spec = replace(checkpoint.spec(sha256), stage=stage.value)
+    deployed = DeployedATSS(checkpoint.model(), stage, spec.candidates)
+    model = finish(trace(deployed, spec.height, spec.width), spec)
+    verify(model)
+    data = ir.serde.serialize_model(model).SerializeToString()
+    return Exported(data, spec, checkpoint, model.graph.num_nodes())

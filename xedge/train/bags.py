@@ -1,0 +1,204 @@
+"""Simulated bags as training windows: simulated once, kept on disk, cropped and augmented."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+import xedge.sim
+from xedge.encode import AIR_PLANES, dual_energy_planes
+from xedge.errors import ConfigError
+from xedge.scanner.flatfield import FlatField
+from xedge.sim.bags import generate_bag
+from xedge.sim.physics import ScannerModel
+from xedge.train.config import DataConfig
+from xedge.types import F32, I32, U8
+
+CALIBRATION_LINES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class PlanesOfBag:
+    """One whole bag as planes, with its truth in planes' pixels.
+
+    Attributes:
+        planes: uint8 ``[3, h, w]``.
+        boxes: float32 ``[n, 4]``.
+        labels: int32 ``[n]``.
+        occlusion: int32 ``[n]``, 1 to 3.
+    """
+
+    planes: U8
+    boxes: F32
+    labels: I32
+    occlusion: I32
+
+
+@cache
+def default_flat_field() -> FlatField:
+    """The flat field of the default simulated scanner, from its own dark and air runs."""
+    scanner = ScannerModel()
+    return FlatField.from_runs(
+        *scanner.dark_run(CALIBRATION_LINES, 1), *scanner.air_run(CALIBRATION_LINES, 2)
+    )
+
+
+def simulate(seed: int, binning: int) -> PlanesOfBag:
+    """The bag of a seed through scanner, flat-field correction and encoding."""
+    bag = generate_bag(seed)
+    planes = dual_energy_planes(*default_flat_field().apply(bag.low, bag.high), binning)
+    classes = {name: k for k, name in enumerate(xedge.sim.CLASSES)}
+    return PlanesOfBag(
+        planes,
+        np.array([t.box for t in bag.truth], np.float32).reshape(-1, 4) / np.float32(binning),
+        np.array([classes[t.label] for t in bag.truth], np.int32),
+        np.array([t.occlusion for t in bag.truth], np.int32),
+    )
+
+
+def simulator_digest() -> str:
+    """16 hex digits that change whenever the simulator's code or tables do."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(xedge.sim.__path__[0]).glob("*")):
+        if path.suffix in (".py", ".npz"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _store(folder: Path, seed: int, binning: int) -> None:
+    path = folder / f"{seed}.npz"
+    if path.exists():
+        return
+    bag = simulate(seed, binning)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
+    np.savez(
+        temporary, planes=bag.planes, boxes=bag.boxes, labels=bag.labels, occlusion=bag.occlusion
+    )
+    temporary.replace(path)
+
+
+class BagStore:
+    """Bags on disk, one file a seed; a folder a version of the simulator."""
+
+    def __init__(self, data: DataConfig) -> None:
+        self.binning = data.binning
+        self.folder = Path(data.cache) / f"{simulator_digest()}-b{data.binning}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = {"simulator": simulator_digest(), "binning": data.binning}
+        (self.folder / "store.json").write_text(json.dumps(note))
+
+    def prepare(self, seeds: range, workers: int, advance: Callable[[], None]) -> None:
+        """Simulate the bags of ``seeds`` that are missing; ``advance`` is called for each bag."""
+        missing = [s for s in seeds if not (self.folder / f"{s}.npz").exists()]
+        for _ in range(len(seeds) - len(missing)):
+            advance()
+        if not missing:
+            return
+        n = len(missing)
+        with ProcessPoolExecutor(workers) as pool:
+            for _ in pool.map(_store, [self.folder] * n, missing, [self.binning] * n, chunksize=4):
+                advance()
+
+    def load(self, seed: int) -> PlanesOfBag:
+        """The bag of a seed, simulated now when it is not on disk."""
+        _store(self.folder, seed, self.binning)
+        with np.load(self.folder / f"{seed}.npz", allow_pickle=False) as file:
+            return PlanesOfBag(file["planes"], file["boxes"], file["labels"], file["occlusion"])
+
+
+def crop(bag: PlanesOfBag, top: int, data: DataConfig) -> PlanesOfBag:
+    """The window of a bag from line ``top``, padded with air to the window's size.
+
+    Boxes of which less than ``data.min_visible`` lies inside are dropped.
+    """
+    part = bag.planes[:, top : top + data.height]
+    if part.shape[2] > data.width:
+        raise ConfigError(
+            "the window is narrower than the detector",
+            expected=f"at least {part.shape[2]} pixels",
+            found=str(data.width),
+            remedy="Raise data.width or data.binning",
+        )
+    planes = np.empty((3, data.height, data.width), np.uint8)
+    planes[:] = AIR_PLANES[:, None, None]
+    planes[:, : part.shape[1], : part.shape[2]] = part
+    moved = bag.boxes - np.array([0, top, 0, top], np.float32)
+    cut = np.clip(moved, 0, [data.width, part.shape[1]] * 2).astype(np.float32)
+
+    def area(b: F32) -> F32:
+        product: F32 = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+        return product
+
+    keep = area(cut) >= data.min_visible * np.maximum(area(moved), 1e-6)
+    return PlanesOfBag(planes, cut[keep], bag.labels[keep], bag.occlusion[keep])
+
+
+def augment(bag: PlanesOfBag, rng: np.random.Generator, tone: float) -> PlanesOfBag:
+    """The window mirrored along and across the belt by chance, its tone bent.
+
+    A bag may lie either way on the belt, so both mirrors are true to the scanner. The tone
+    exponent acts on both energies alike (tube output and thickness of lining differ).
+    """
+    planes, boxes = bag.planes, bag.boxes.copy()
+    _, height, width = planes.shape
+    if rng.random() < 0.5:
+        planes, boxes[:, [0, 2]] = planes[:, :, ::-1], width - boxes[:, [2, 0]]
+    if rng.random() < 0.5:
+        planes, boxes[:, [1, 3]] = planes[:, ::-1], height - boxes[:, [3, 1]]
+    air = AIR_PLANES.astype(np.float64)
+    exponent = np.exp(rng.normal(0.0, tone)) if tone else 1.0
+    table = np.arange(256)[None] / air[:2, None]
+    table = np.clip(np.rint(air[:2, None] * table**exponent), 0, 255).astype(np.uint8)
+    bent = np.stack([table[0][planes[0]], table[1][planes[1]], planes[2]])
+    return PlanesOfBag(bent, boxes, bag.labels, bag.occlusion)
+
+
+class Windows(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """Windows for training (random crop, augmented) or for watching a run (fixed crop).
+
+    An item is planes uint8 ``[3, H, W]``, boxes ``[n, 4]``, labels and occlusion int64 ``[n]``.
+    """
+
+    def __init__(self, data: DataConfig, seeds: range, seed: int | None) -> None:
+        """Windows of the bags of ``seeds``; ``seed`` None takes the top crop unaltered."""
+        self.data, self.seeds, self.seed, self.epoch = data, seeds, seed, 0
+        self.store = BagStore(data)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        bag = self.store.load(self.seeds[index])
+        slack = max(bag.planes.shape[1] - self.data.height, 0)
+        if self.seed is None:
+            bag = crop(bag, 0, self.data)
+        else:
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            bag = crop(bag, int(rng.integers(slack + 1)), self.data)
+            bag = augment(bag, rng, self.data.tone)
+        return (
+            torch.from_numpy(np.ascontiguousarray(bag.planes)),
+            torch.from_numpy(bag.boxes),
+            torch.from_numpy(bag.labels).long(),
+            torch.from_numpy(bag.occlusion).long(),
+        )
+
+
+Batch = tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]
+
+
+def collate(items: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Batch:
+    """A batch: planes stacked, the rest as lists, since windows differ in objects."""
+    planes, boxes, labels, occlusion = zip(*items, strict=True)
+    return torch.stack(planes), list(boxes), list(labels), list(occlusion)

@@ -1,0 +1,32 @@
+"""`xedge train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from xedge.train.config import load_recipe
+from xedge.train.progress import Meter
+
+
+@click.command(epilog="Example:  xedge train xedge/train/recipes/atss-la-r18half.toml")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--devices", default=1, show_default=True, help="Processes, or GPUs.")
+@click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, no bars.")
+def train(recipe: Path, devices: int, fresh: bool, as_json: bool) -> None:
+    """Train the detector of RECIPE (TOML) on simulated bags.
+
+    Bags are simulated once and kept; a run that was interrupted resumes by itself. Leaves
+    `final.ckpt` in the run's folder, for `xedge export`.
+    """
+    from xedge.train.checkpoint import load_checkpoint
+    from xedge.train.loop import train as run_training
+
+    parsed, _ = load_recipe(recipe)
+    text = recipe.read_text(encoding="utf-8")
+    path = run_training(parsed, text, devices=devices, fresh=fresh, meter=Meter(quiet=as_json))
+    measured = load_checkpoint(path)[0].measured
+    click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))

@@ -1,0 +1,252 @@
+"""One training run, from a recipe to a checkpoint, on Lightning Fabric (AMP, many processes)."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Sampler
+
+from xedge.models.atss import ATSS
+from xedge.train.assign import make_grid
+from xedge.train.bags import BagStore, Batch, Windows, collate
+from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
+from xedge.train.config import OptimConfig, Recipe
+from xedge.train.evaluate import UpdateSize, screen_windows, summarise
+from xedge.train.losses import detection_loss, make_targets
+from xedge.train.progress import Meter
+
+
+def git_commit() -> str:
+    """The commit of the code, with ``+`` when the tree has changes; ``unknown`` without git."""
+    here = Path(__file__).parent
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weights that decay, and biases, norms and scales that do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(step: int, steps: int, optim: OptimConfig) -> float:
+    """Linear warm-up, then a cosine to zero at the last step."""
+    if step < optim.warmup_steps:
+        return optim.lr * (step + 1) / optim.warmup_steps
+    share = (step - optim.warmup_steps) / max(steps - optim.warmup_steps, 1)
+    return optim.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+@dataclass
+class Run:
+    """The moving parts of a run; `train` owns the only one."""
+
+    recipe: Recipe
+    recipe_text: str
+    fabric: Fabric
+    model: ATSS
+    averaged: AveragedModel
+    wrapped: nn.Module
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+
+    @property
+    def averaged_model(self) -> ATSS:
+        """The averaged weights as a detector."""
+        module = self.averaged.module
+        assert isinstance(module, ATSS)
+        return module
+
+    def checkpoint(self, measured: dict[str, float], *, finished: bool) -> Checkpoint:
+        """The run as it stands."""
+        progress = Progress(
+            self.epoch,
+            self.step,
+            self.optimizer.state_dict(),
+            self.model.state_dict(),
+            int(self.averaged.n_averaged),
+        )
+        weights = self.averaged_model.state_dict()
+        return Checkpoint(
+            self.recipe_text, weights, measured, git_commit(), None if finished else progress
+        )
+
+    def resume(self, path: Path) -> None:
+        """Take up the run where the checkpoint left it."""
+        progress = load_checkpoint(path)[0].progress
+        if progress is None:
+            return
+        self.model.load_state_dict(progress.model)
+        self.averaged_model.load_state_dict(load_checkpoint(path)[0].weights)
+        self.averaged.n_averaged.fill_(progress.averaged)
+        self.optimizer.load_state_dict(progress.optimizer)
+        self.epoch, self.step = progress.epoch, progress.step
+
+
+def start_run(recipe: Recipe, recipe_text: str, devices: int) -> Run:
+    """A run at its first step, weights drawn from the recipe's seed."""
+    fabric = Fabric(
+        accelerator="auto",
+        devices=devices,
+        precision=recipe.optim.precision,
+        strategy="ddp" if devices > 1 else "auto",
+    )
+    fabric.launch()
+    torch.manual_seed(recipe.seed)
+    model = ATSS(recipe.model).to(memory_format=torch.channels_last)
+    average = get_ema_multi_avg_fn(recipe.optim.ema)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, recipe.optim.weight_decay), lr=recipe.optim.lr
+    )
+    wrapped, prepared = fabric.setup(model, optimizer)
+    return Run(recipe, recipe_text, fabric, model, averaged, wrapped, prepared)
+
+
+def loader(run: Run, windows: Windows, *, train: bool) -> DataLoader[Batch]:
+    """Batches of windows; in training shuffled anew each epoch and shared among processes."""
+    optim = run.recipe.optim
+    sampler: Sampler[int] | None = None
+    if train and run.fabric.world_size > 1:
+        sampler = DistributedSampler(windows, seed=run.recipe.seed)
+        sampler.set_epoch(run.epoch)
+    elif train:
+        generator = torch.Generator().manual_seed(run.recipe.seed * 1000 + run.epoch)
+        sampler = RandomSampler(windows, generator=generator)
+    batches: DataLoader[Batch] = DataLoader(
+        windows,  # type: ignore[arg-type]  # collate turns items into a batch
+        optim.batch,
+        sampler=sampler,
+        num_workers=optim.workers,
+        collate_fn=collate,
+        drop_last=train,
+        worker_init_fn=_one_thread,
+    )
+    return batches
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def one_epoch(run: Run, windows: Windows, steps: int) -> Iterator[dict[str, float]]:
+    """Train one epoch; each step's losses come back as it is done."""
+    recipe, optim = run.recipe, run.recipe.optim
+    strides = recipe.model.pyramid.strides
+    grid = make_grid(recipe.data.height, recipe.data.width, strides, recipe.model.anchor_scale)
+    windows.epoch = run.epoch
+    run.wrapped.train()
+    for planes, boxes, labels, _ in loader(run, windows, train=True):
+        rate = learning_rate(run.step, steps, optim)
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        targets = make_targets(grid, boxes, labels, len(recipe.model.classes))
+        planes = run.fabric.to_device(planes).contiguous(memory_format=torch.channels_last)
+        label_aware = recipe.model.label_aware and run.step >= optim.label_aware_from * steps
+        outputs, _ = run.wrapped(planes, targets.label_maps(grid), label_aware=label_aware)
+        loss, parts = detection_loss(outputs, targets, grid)
+        run.optimizer.zero_grad(set_to_none=True)
+        run.fabric.backward(loss)
+        run.fabric.clip_gradients(run.wrapped, run.optimizer, max_norm=optim.clip)
+        run.optimizer.step()
+        run.averaged.update_parameters(run.model)
+        run.step += 1
+        yield parts | {"lr": rate}
+    run.epoch += 1
+
+
+def validate(run: Run, meter: Meter) -> dict[str, float]:
+    """Figures of the averaged weights on the held-out bags, with LA and without."""
+    data, recipe = run.recipe.data, run.recipe
+    windows = Windows(data, range(data.val_seed, data.val_seed + data.val_bags), None)
+    model = run.averaged_model.eval()
+    spec = Checkpoint(run.recipe_text, {}, {}, "").spec("")
+    figures: dict[str, float] = {}
+    size: UpdateSize | None = None
+    for on in (True, False) if recipe.model.label_aware else (False,):
+        batches = loader(run, windows, train=False)
+        with meter.task("held out, " + ("with LA" if on else "LA off"), len(batches)) as advance:
+            found, truth, seen = screen_windows(
+                model, spec, batches, label_aware=on, advance=advance
+            )
+        figures |= summarise(found, truth, recipe.model.classes, "" if on else "la_off_")
+        size = seen or size
+    if size:
+        figures |= {"la_w_mean": size.mean, "la_w_p99": size.p99, "la_w_max": size.largest}
+    return figures
+
+
+def train(recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter: Meter) -> Path:
+    """Path of the finished checkpoint of a recipe; an interrupted run is taken up again.
+
+    Args:
+        recipe: The recipe, as parsed from ``recipe_text``.
+        recipe_text: Its text, which goes into the checkpoint.
+        devices: Processes (and GPUs where there are any).
+        fresh: Forget an interrupted run.
+        meter: Where progress is shown.
+    """
+    folder, data = recipe.folder, recipe.data
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = range(data.train_seed, data.train_seed + data.train_bags)
+    held_out = range(data.val_seed, data.val_seed + data.val_bags)
+    run = start_run(recipe, recipe_text, devices)
+    if run.fabric.is_global_zero:
+        with meter.task("simulating bags", len(seeds) + len(held_out)) as advance:
+            for part in (held_out, seeds):
+                BagStore(data).prepare(part, torch.get_num_threads(), advance)
+    run.fabric.barrier()
+    last, final, log = folder / "last.ckpt", folder / "final.ckpt", folder / "log.jsonl"
+    if fresh:
+        last.unlink(missing_ok=True)
+    elif last.exists():
+        run.resume(last)
+    windows = Windows(data, seeds, recipe.seed)
+    per_epoch = data.train_bags // run.fabric.world_size // recipe.optim.batch
+    steps = per_epoch * recipe.optim.epochs
+    measured: dict[str, float] = {}
+    while run.epoch < recipe.optim.epochs:
+        begun = time.monotonic()
+        sums: dict[str, float] = {}
+        with meter.task(f"epoch {run.epoch + 1} of {recipe.optim.epochs}", per_epoch) as advance:
+            for parts in one_epoch(run, windows, steps):
+                for name, value in parts.items():
+                    sums[name] = sums.get(name, 0.0) + value / per_epoch
+                advance()
+        if run.fabric.is_global_zero:
+            measured = validate(run, meter)
+            seconds = round(time.monotonic() - begun, 1)
+            means = {name: round(value, 5) for name, value in sums.items()}
+            record = {"epoch": run.epoch, "seconds": seconds} | means | measured
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+            meter.say(record)
+            run.checkpoint(measured, finished=False).save(last)
+        run.fabric.barrier()
+    if run.fabric.is_global_zero:
+        measured = measured or validate(run, meter)
+        run.checkpoint(measured, finished=True).save(final)
+    return final
