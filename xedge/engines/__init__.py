@@ -1,1 +1,131 @@
-"""Engines: one protocol, a table of back ends."""
+"""Engines: one protocol (`xedge.engines.base.Engine`), and a table of the back ends by name.
+
+    onnxruntime       CPU; the portable default
+    onnxruntime-cuda  NVIDIA GPU through ONNX Runtime
+    openvino          CPU in float32; chosen by ``auto`` where it is installed, for its speed
+    openvino-bf16     CPU in bfloat16, on processors that have it
+    fake              no model at all: known answers, and faults on demand, for tests
+
+The table holds strings: importing this module imports no library, and `load` only the one asked
+for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from xedge.engines.base import Engine, TensorSpec
+from xedge.errors import EngineError, EngineLoadError, EngineNotInstalled
+
+__all__ = ["AUTO", "BACK_ENDS", "Availability", "Engine", "TensorSpec", "available", "load"]
+
+BACK_ENDS: Final[Mapping[str, str]] = types.MappingProxyType(
+    {
+        "onnxruntime": "xedge.engines.onnxruntime:OnnxRuntimeEngine",
+        "onnxruntime-cuda": "xedge.engines.onnxruntime:OnnxRuntimeCudaEngine",
+        "openvino": "xedge.engines.openvino:OpenVinoEngine",
+        "openvino-bf16": "xedge.engines.openvino:OpenVinoBf16Engine",
+        "fake": "xedge.engines.fake:FakeEngine",
+    }
+)
+"""Name of a back end to ``module:class``."""
+
+AUTO: Final = ("openvino", "onnxruntime")
+"""What ``auto`` tries, in this order."""
+
+
+class _BackEnd(Protocol):
+    @staticmethod
+    def version() -> str: ...
+
+    @classmethod
+    def load(cls, model: bytes, threads: int | None) -> Engine: ...
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a back end can be used on this machine.
+
+    Attributes:
+        usable: True when its library is there and the processor or GPU has what it needs.
+        detail: The library's version when usable, otherwise the reason and the remedy.
+    """
+
+    usable: bool
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def available() -> dict[str, Availability]:
+    """Every back end of the table, and whether it can be used here. Imports their libraries."""
+    found = {}
+    for name in BACK_ENDS:
+        try:
+            found[name] = Availability(True, _back_end(name).version())
+        except EngineError as error:
+            found[name] = Availability(False, str(error))
+    return found
+
+
+def load(model: bytes | Path, name: str = "auto", threads: int | None = None) -> Engine:
+    """A loaded model that runs.
+
+    Args:
+        model: The ONNX file, as bytes or as a path.
+        name: A back end of `BACK_ENDS`, or ``auto``: the first of `AUTO` that is installed.
+        threads: Threads of one run; None for every physical core. Leave one to the detector's
+            lines while a belt is screened: `xedge.engines.threads.lane_threads`.
+
+    Raises:
+        EngineNotInstalled: When the library is absent.
+        EngineLoadError: When the name is unknown, or the library refuses the model.
+    """
+    if threads is not None and threads < 1:
+        raise EngineLoadError(
+            "an engine cannot run on so few threads", expected="1 or more", found=str(threads)
+        )
+    content = model if isinstance(model, bytes) else _read(model)
+    if name != "auto":
+        return _back_end(name).load(content, threads)
+    for choice in AUTO:
+        try:
+            _back_end(choice).version()
+        except EngineError:
+            continue
+        return _back_end(choice).load(content, threads)
+    raise EngineNotInstalled(
+        "no library that runs models is installed",
+        expected=" or ".join(AUTO),
+        found="neither",
+        remedy="Run: pip install 'xedge[cpu]'",
+    )
+
+
+def _back_end(name: str) -> _BackEnd:
+    if name not in BACK_ENDS:
+        near = difflib.get_close_matches(name, BACK_ENDS, n=1)
+        raise EngineLoadError(
+            f"there is no engine {name!r}",
+            expected=", ".join(["auto", *BACK_ENDS]),
+            found=repr(name),
+            remedy=f"Did you mean {near[0]!r}?" if near else "Choose one of these",
+        )
+    module, _, attribute = BACK_ENDS[name].partition(":")
+    return cast(_BackEnd, getattr(importlib.import_module(module), attribute))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EngineLoadError(
+            f"the model {path} cannot be read", found=error.strerror or str(error)
+        ) from error

@@ -1,0 +1,150 @@
+"""OpenVINO: the fastest back end on CPUs, and the one with bfloat16.
+
+The precision is always set: left to itself OpenVINO takes bfloat16 on processors that have it,
+and what looks like a model that drifted is then a model that was rounded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from xedge.engines.base import Engine, TensorSpec, check_feeds
+from xedge.engines.threads import physical_cores
+from xedge.errors import EngineLoadError, EngineNotInstalled, EngineRunError
+
+
+class OpenVinoEngine:
+    """A model in OpenVINO on the CPU, in float32."""
+
+    precision: ClassVar[str] = "f32"
+
+    def __init__(self, request: Any, model: Any) -> None:
+        self._request = request
+        self._inputs = tuple(_spec(port) for port in model.inputs)
+        self._outputs = tuple(_spec(port) for port in model.outputs)
+
+    @classmethod
+    def version(cls) -> str:
+        """The library's version.
+
+        Raises:
+            EngineNotInstalled: When the library is absent.
+            EngineLoadError: When the processor lacks the precision.
+        """
+        library = _library()
+        cls._require_precision(library.Core())
+        # 2026.4.1-22982-e213a147257-releases/2026/4: the build number says nothing to a user.
+        return f"OpenVINO {library.__version__.split('-')[0]}"
+
+    @classmethod
+    def load(cls, model: bytes, threads: int | None) -> Engine:
+        """The engine of an ONNX file.
+
+        Raises:
+            EngineNotInstalled: When the library is absent.
+            EngineLoadError: When the library refuses the model, or the processor the precision.
+        """
+        core = _library().Core()
+        cls._require_precision(core)
+        settings = {
+            "INFERENCE_PRECISION_HINT": cls.precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads or physical_cores(),
+        }
+        try:
+            compiled = core.compile_model(core.read_model(model), "CPU", settings)
+            request = compiled.create_infer_request()
+        except Exception as error:  # its exceptions share no base class but this
+            raise EngineLoadError(
+                "OpenVINO refused the model",
+                expected="an ONNX file that this version can compile",
+                found=_first_line(error),
+                remedy="Export it again, or try --engine onnxruntime",
+            ) from error
+        return cls(request, compiled)
+
+    @classmethod
+    def _require_precision(cls, core: Any) -> None:
+        """Nothing: every processor has float32."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
+        return self._outputs
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """All outputs by name for one set of inputs; see `xedge.engines.base.Engine.run`."""
+        check_feeds(self._inputs, feeds)
+        if self._request is None:
+            raise EngineRunError("the engine is closed", remedy="Load the model again")
+        try:
+            results = self._request.infer(dict(feeds), share_inputs=True, share_outputs=False)
+            return {
+                spec.name: np.asarray(results[index]) for index, spec in enumerate(self._outputs)
+            }
+        except Exception as error:
+            raise EngineRunError(
+                "OpenVINO failed while running", found=_first_line(error)
+            ) from error
+
+    def close(self) -> None:
+        """Free the request and with it the compiled model; safe to call twice."""
+        self._request = None
+
+
+class OpenVinoBf16Engine(OpenVinoEngine):
+    """A model in OpenVINO on the CPU, in bfloat16: about twice as fast, where the CPU has it."""
+
+    precision = "bf16"
+
+    @classmethod
+    def _require_precision(cls, core: Any) -> None:
+        """Nothing; raise `EngineLoadError` on a processor without bfloat16.
+
+        Asked for bfloat16 there, the library fails deep inside with a message of its own.
+        """
+        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if "BF16" not in capabilities:
+            raise EngineLoadError(
+                "this processor cannot compute in bfloat16",
+                expected="AVX512-BF16 or AMX-BF16",
+                found=", ".join(capabilities),
+                remedy="Use --engine openvino",
+            )
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise EngineNotInstalled(
+            "OpenVINO is not installed", remedy="Run: pip install 'xedge[openvino]'"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    # Its messages are a stack of "Exception from file:line" with the cause at the end.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _spec(port: Any) -> TensorSpec:
+    if port.get_partial_shape().is_dynamic:
+        raise EngineLoadError(
+            f"tensor {port.get_any_name()!r} of the model is outside the graph contract",
+            expected="a static shape",
+            found=str(port.get_partial_shape()),
+            remedy="Export it with `xedge export`",
+        )
+    dtype = np.dtype(port.get_element_type().to_dtype())
+    return TensorSpec(port.get_any_name(), dtype, tuple(port.get_shape()))
