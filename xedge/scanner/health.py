@@ -24,13 +24,13 @@ from xedge.scanner.flatfield import (
 )
 from xedge.types import AIR_COUNTS, U16
 
-AIR_LEVEL = 0.9 * AIR_COUNTS
+AIR_LEVEL = np.uint16(AIR_COUNTS * 9 // 10)
 """Corrected counts from which a sample is air when a faulty element is looked for."""
 
 DARK_SHARE = 0.5
 """A sample below this share of its neighbours disagrees with them."""
 
-SHADOW = AIR_COUNTS // 30
+SHADOW = np.uint16(AIR_COUNTS // 30)
 """Below this, noise alone halves a sample: nothing is judged in so deep a shadow."""
 
 FAILED_LINES = 3
@@ -158,7 +158,7 @@ class DetectorMonitor:
         """Learn from lines that see nearly nothing but air which elements do not."""
         dark = lines < AIR_LEVEL
         few = max(4, self._flat.elements // 32)
-        idle = dark[dark.sum(axis=1) <= few]
+        idle = dark[np.add.reduce(dark.view(np.uint8), axis=1, dtype=np.uint32) <= few]
         if not len(idle):
             return
         # Alone among air: what lies beside matter is the rim of an object, not a fault.

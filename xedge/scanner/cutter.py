@@ -1,0 +1,343 @@
+"""Bags cut out of corrected lines by the air between them.
+
+A line holds matter when at least ``min_elements`` of its low-energy samples lie below a level.
+There are two levels: a bag begins at lines below the lower one and goes on while lines are
+below the higher one, so that noise near one level cannot cut a bag in pieces. ``min_gap_lines``
+lines of air in a row end it. Some lines of air on each side belong to the scan.
+
+Pure and incremental: the same lines give the same bags however they are packed into strips.
+Every line that comes in leaves in exactly one piece, as part of a bag or of a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xedge.errors import ConfigError
+from xedge.scanner.flatfield import Mask
+from xedge.types import AIR_COUNTS, I64, U16, Reason
+
+
+@dataclass(frozen=True)
+class CutterConfig:
+    """How bags are told from air.
+
+    Attributes:
+        begin_level: Share of air below which a sample lets a bag begin.
+        end_level: Share of air above which all samples must be for a bag to end.
+        min_elements: Samples below the level that make a line of matter; fewer may be faults.
+        begin_lines: Lines of matter in a row that begin a bag.
+        min_gap_lines: Lines of air in a row that end it.
+        margin_lines: Lines of air kept before and behind a bag, at most `min_gap_lines`.
+        max_bag_lines: A bag with more lines, its trailing margin aside, is cut here, and every
+            part flagged OVERSIZE_BAG.
+        edge_lines: Lines with matter at an outermost element that make a CLIPPED_BAG.
+
+    Raises:
+        ConfigError: When the numbers do not fit together.
+    """
+
+    begin_level: float = 0.92
+    end_level: float = 0.95
+    min_elements: int = 4
+    begin_lines: int = 2
+    min_gap_lines: int = 24
+    margin_lines: int = 16
+    max_bag_lines: int = 1600
+    edge_lines: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.begin_level <= self.end_level < 1:
+            raise ConfigError("levels must rise from begin to end, between 0 and 1 of air",
+                              found=f"{self.begin_level}, {self.end_level}")  # fmt: skip
+        if min(self.min_elements, self.begin_lines, self.edge_lines) < 1:
+            raise ConfigError("matter needs at least one element and one line")
+        if not 0 <= self.margin_lines <= self.min_gap_lines or self.min_gap_lines < 1:
+            raise ConfigError("the margin cannot be longer than the gap",
+                              found=f"{self.margin_lines} of {self.min_gap_lines}")  # fmt: skip
+        if self.max_bag_lines <= self.min_gap_lines + self.begin_lines:
+            raise ConfigError("bags must be longer than the gap between them",
+                              found=f"max_bag_lines {self.max_bag_lines}")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Corrected lines with their places on the belt.
+
+    Attributes:
+        low: Corrected low-energy counts, uint16 ``[n, elements]``.
+        high: Corrected high-energy counts, the same shape.
+        encoder: Encoder counts of each line, int64 ``[n]``.
+        counter: The detector's line counter of each line, int64 ``[n]``.
+        time_ns: When each line was read out, int64 ``[n]``.
+    """
+
+    low: U16
+    high: U16
+    encoder: I64
+    counter: I64
+    time_ns: I64
+
+    def __len__(self) -> int:
+        return int(self.encoder.shape[0])
+
+    def __getitem__(self, rows: slice) -> Lines:
+        """A run of these lines, as views."""
+        return Lines(
+            self.low[rows], self.high[rows], self.encoder[rows], self.counter[rows],
+            self.time_ns[rows],
+        )  # fmt: skip
+
+    @staticmethod
+    def concatenate(parts: list[Lines]) -> Lines:
+        """All lines of ``parts`` in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        return Lines(
+            np.concatenate([p.low for p in parts]),
+            np.concatenate([p.high for p in parts]),
+            np.concatenate([p.encoder for p in parts]),
+            np.concatenate([p.counter for p in parts]),
+            np.concatenate([p.time_ns for p in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class GapLines:
+    """That many lines turned out to be air between bags."""
+
+    lines: int
+
+
+@dataclass(frozen=True)
+class BagBegun:
+    """A bag begins; the lines that follow, up to its `BagEnded`, are its own."""
+
+    bag: int
+
+
+@dataclass(frozen=True, eq=False)
+class BagLines:
+    """The next lines of a bag."""
+
+    bag: int
+    lines: Lines
+
+
+@dataclass(frozen=True)
+class BagEnded:
+    """A bag has ended.
+
+    Attributes:
+        bag: Its number, from 1.
+        reasons: What is wrong with its scan.
+        tail_encoder: Encoder counts at its last line of matter.
+        tail_ns: When that line was read out.
+    """
+
+    bag: int
+    reasons: frozenset[Reason]
+    tail_encoder: int
+    tail_ns: int
+
+
+Piece = GapLines | BagBegun | BagLines | BagEnded
+
+
+@dataclass(eq=False)
+class _OpenBag:
+    """The bag under the beam."""
+
+    number: int
+    reasons: set[Reason]
+    lines: int = 0
+    edge: I64 = field(default_factory=lambda: np.zeros(2, np.int64))
+    tail_encoder: int = 0
+    tail_ns: int = 0
+
+
+class BagCutter:
+    """Cuts one belt into bags; feed it corrected lines in the order of the belt."""
+
+    def __init__(self, config: CutterConfig | None = None) -> None:
+        self._config = config or CutterConfig()
+        self._begin_level = np.uint16(self._config.begin_level * AIR_COUNTS)
+        self._end_level = np.uint16(self._config.end_level * AIR_COUNTS)
+        self._bag: _OpenBag | None = None
+        self._count = 0
+        # Lines not settled yet: between bags the margin of the next one, behind a bag's margin
+        # the air that is not yet long enough to be a gap.
+        self._held: list[Lines] = []
+        self._rising = 0  # lines of matter in a row at the end of _held, between bags
+        self._air = 0  # lines of air in a row behind the open bag's last matter
+        # What a bag inherits that begins right behind a hole. The start counts as one: a bag that
+        # is under the beam by then has lost its front.
+        self._doubt = {Reason.INCOMPLETE_SCAN}
+        self._since_hole = 0
+
+    @property
+    def held_lines(self) -> int:
+        """Lines that came in and have not left yet."""
+        return sum(map(len, self._held))
+
+    @property
+    def open_bag(self) -> int | None:
+        """Number of the bag under the beam, if there is one."""
+        return self._bag.number if self._bag else None
+
+    def feed(self, lines: Lines) -> tuple[Piece, ...]:
+        """What these lines settle, in the order of the belt."""
+        begin = self._matter(lines.low, self._begin_level)
+        matter = self._matter(lines.low, self._end_level)
+        pieces: list[Piece] = []
+        row = 0
+        while row < len(lines):
+            if self._bag is None:
+                row += self._seek(lines[row:], begin[row:], pieces)
+            else:
+                row += self._follow(lines[row:], matter[row:], pieces)
+        return tuple(pieces)
+
+    def hole(self, lines: int, reason: Reason) -> tuple[Piece, ...]:
+        """What it settles that ``lines`` lines are missing here; what surrounds them is flagged.
+
+        A hole as long as a gap may hide one: the open bag ends, and matter behind the hole is
+        another bag. Both are flagged.
+        """
+        pieces: list[Piece] = []
+        if self._bag is not None:
+            self._bag.reasons.add(reason)
+            if lines >= self._config.min_gap_lines:
+                self._end(pieces)
+        if self._bag is None:
+            self._release(pieces, keep=0)
+            self._rising = 0
+            self._doubt.add(reason)
+            self._since_hole = 0
+        return tuple(pieces)
+
+    def flag(self, reason: Reason) -> None:
+        """Flag the open bag, if there is one."""
+        if self._bag is not None:
+            self._bag.reasons.add(reason)
+
+    def finish(self) -> tuple[Piece, ...]:
+        """What it settles that no more lines come; a bag still under the beam is incomplete."""
+        pieces: list[Piece] = []
+        if self._bag is not None:
+            if self._air < max(1, self._config.margin_lines):
+                self._bag.reasons.add(Reason.INCOMPLETE_SCAN)
+            self._end(pieces)
+        self._release(pieces, keep=0)
+        self._rising = 0
+        return tuple(pieces)
+
+    def _matter(self, low: U16, level: np.uint16) -> Mask:
+        if low.min() >= level:  # most strips of an idle belt: one pass instead of three
+            return np.zeros(len(low), np.bool_)
+        dark = (low < level).view(np.uint8)
+        matter: Mask = np.add.reduce(dark, axis=1, dtype=np.uint32) >= self._config.min_elements
+        return matter
+
+    def _seek(self, lines: Lines, begin: Mask, pieces: list[Piece]) -> int:
+        """Look for the beginning of a bag; how many of the lines are dealt with."""
+        rising, wanted = self._rising, self._config.begin_lines
+        for at, matter in enumerate(begin.tolist()):
+            rising = rising + 1 if matter else 0
+            if rising == wanted:
+                self._since_hole += at + 1
+                self._rising = 0
+                self._held.append(lines[: at + 1])
+                self._release(pieces, keep=self._config.margin_lines + rising)
+                self._begin(pieces)
+                return at + 1
+        self._since_hole += len(lines)
+        self._rising = rising
+        self._held.append(lines)
+        self._release(pieces, keep=self._config.margin_lines + rising)
+        return len(lines)
+
+    def _follow(self, lines: Lines, matter: Mask, pieces: list[Piece]) -> int:
+        """Go on with the open bag through one run of matter or air; lines dealt with."""
+        assert self._bag is not None
+        changes = np.flatnonzero(matter != matter[0])
+        run = int(changes[0]) if changes.size else len(lines)
+        if not matter[0]:
+            return self._follow_air(lines[:run], pieces)
+        room = self._config.max_bag_lines - self._bag.lines - self.held_lines
+        if room <= 0:
+            self._bag.reasons.add(Reason.OVERSIZE_BAG)
+            self._end(pieces)
+            self._doubt.add(Reason.OVERSIZE_BAG)
+            self._since_hole = 0
+            run = 1
+        run = min(run, max(room, 1))
+        self._held.append(lines[:run])
+        if self._bag is None:
+            self._begin(pieces)
+        else:
+            self._give(pieces, matter=True)
+        self._air = 0
+        return run
+
+    def _follow_air(self, lines: Lines, pieces: list[Piece]) -> int:
+        config = self._config
+        run = min(len(lines), config.min_gap_lines - self._air)
+        kept = min(run, max(0, config.margin_lines - self._air))
+        if kept:
+            self._held.append(lines[:kept])
+            self._give(pieces)
+        if run > kept:
+            self._held.append(lines[kept:run])
+        self._air += run
+        if self._air == config.min_gap_lines:
+            self._end(pieces)
+            self._release(pieces, keep=config.margin_lines)
+        return run
+
+    def _begin(self, pieces: list[Piece]) -> None:
+        self._count += 1
+        near = self._since_hole <= self._config.margin_lines + self._config.begin_lines
+        self._bag = _OpenBag(self._count, set(self._doubt) if near else set())
+        self._doubt.clear()
+        self._air = 0
+        pieces.append(BagBegun(self._count))
+        self._give(pieces, matter=True)
+
+    def _give(self, pieces: list[Piece], matter: bool = False) -> None:
+        """Give all held lines to the open bag; with ``matter``, the last of them is its tail."""
+        assert self._bag is not None
+        lines = Lines.concatenate(self._held)
+        self._held.clear()
+        self._bag.lines += len(lines)
+        self._bag.edge += (lines.low[:, [0, -1]] < self._end_level).sum(axis=0)
+        if matter:
+            self._bag.tail_encoder = int(lines.encoder[-1])
+            self._bag.tail_ns = int(lines.time_ns[-1])
+        pieces.append(BagLines(self._bag.number, lines))
+
+    def _end(self, pieces: list[Piece]) -> None:
+        assert self._bag is not None
+        bag, self._bag = self._bag, None
+        if bag.edge.max() >= self._config.edge_lines:
+            bag.reasons.add(Reason.CLIPPED_BAG)
+        pieces.append(
+            BagEnded(bag.number, frozenset(bag.reasons), bag.tail_encoder, bag.tail_ns)
+        )  # fmt: skip
+
+    def _release(self, pieces: list[Piece], keep: int) -> None:
+        """Settle held lines as air between bags, all but the last ``keep``."""
+        spare = self.held_lines - keep
+        if spare <= 0:
+            return
+        pieces.append(GapLines(spare))
+        while spare:
+            first = self._held[0]
+            if len(first) <= spare:
+                self._held.pop(0)
+                spare -= len(first)
+            else:
+                self._held[0] = first[spare:]
+                spare = 0
