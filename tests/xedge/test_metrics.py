@@ -1,6 +1,5 @@
 """Average precision, against cases worked by hand and against a second, naive implementation."""
 
-import doctest
 import math
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import xedge.metrics
 from xedge.boxes import iou
 from xedge.errors import InputError
 from xedge.metrics import COCO_THRESHOLDS, Truth, area_under_curve, average_precision
@@ -31,12 +29,6 @@ def truth(*rows: tuple[float, float, float, float, int], levels: list[int] | Non
         table[:, 4].astype(np.int32),
         None if levels is None else np.array(levels, np.int32),
     )
-
-
-def test_doctests_run() -> None:
-    outcome = doctest.testmod(xedge.metrics)
-    assert outcome.attempted > 0
-    assert outcome.failed == 0
 
 
 def test_perfect_detections_score_one_at_every_threshold() -> None:
