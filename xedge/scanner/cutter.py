@@ -214,6 +214,8 @@ class BagCutter:
         if self._bag is None:
             self._release(pieces, keep=0)
             self._rising = 0
+            if not self._near_hole():
+                self._doubt.clear()
             self._doubt.add(reason)
             self._since_hole = 0
         return tuple(pieces)
@@ -299,12 +301,14 @@ class BagCutter:
 
     def _begin(self, pieces: list[Piece]) -> None:
         self._count += 1
-        near = self._since_hole <= self._config.margin_lines + self._config.begin_lines
-        self._bag = _OpenBag(self._count, set(self._doubt) if near else set())
+        self._bag = _OpenBag(self._count, set(self._doubt) if self._near_hole() else set())
         self._doubt.clear()
         self._air = 0
         pieces.append(BagBegun(self._count))
         self._give(pieces, matter=True)
+
+    def _near_hole(self) -> bool:
+        return self._since_hole <= self._config.margin_lines + self._config.begin_lines
 
     def _give(self, pieces: list[Piece], matter: bool = False) -> None:
         """Give all held lines to the open bag; with ``matter``, the last of them is its tail."""

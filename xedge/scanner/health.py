@@ -33,7 +33,7 @@ DARK_SHARE = 0.5
 SHADOW = np.uint16(AIR_COUNTS // 30)
 """Below this, noise alone halves a sample: nothing is judged in so deep a shadow."""
 
-FAILED_LINES = 3
+FAILED_LINES = 8
 """Idle lines that an element must stand out of, alone, to be called faulty."""
 
 RECOVERED_LINES = 64
@@ -130,7 +130,7 @@ class DetectorMonitor:
         self._lines += len(low)
         for energy, raw in enumerate((low, high)):
             self._saturated[energy] += int(np.count_nonzero(raw == SATURATED))
-            self._judge_idle(energy, pair[energy])
+        self._judge_idle(pair)
         for energy in (0, 1):
             self._repair_faulty(energy, pair[energy])
             self._repair_glitches(energy, pair[energy])
@@ -154,38 +154,51 @@ class DetectorMonitor:
             fault=self.fault,
         )
 
-    def _judge_idle(self, energy: int, lines: U16) -> None:
+    def _judge_idle(self, pair: tuple[U16, U16]) -> None:
         """Learn from lines that see nearly nothing but air which elements do not."""
-        dark = lines < AIR_LEVEL
         few = max(4, self._flat.elements // 32)
-        idle = dark[np.add.reduce(dark.view(np.uint8), axis=1, dtype=np.uint32) <= few]
-        if not len(idle):
+        dark = [
+            (lines < AIR_LEVEL) & ~dead for lines, dead in zip(pair, self._flat.dead, strict=True)
+        ]
+        # Both energies must be idle: thin matter shows in the low one only.
+        counts = [np.add.reduce(d.view(np.uint8), axis=1, dtype=np.uint32) for d in dark]
+        idle = (counts[0] <= few) & (counts[1] <= few)
+        if idle.any():
+            for energy in (0, 1):
+                self._judge(energy, dark[energy][idle])
+            # Found in one energy, an element is suspect in both: they share its electronics.
+            failed = (self._failed_lines >= FAILED_LINES).any(axis=0)
+            self._faulty = np.broadcast_to(failed, self._faulty.shape)
+
+    def _judge(self, energy: int, idle: Mask) -> None:
+        sound, failed = self._sound_lines[energy], self._failed_lines[energy]
+        if not idle.any():
+            sound += len(idle)
+            failed[sound >= RECOVERED_LINES] = 0
             return
         # Alone among air: what lies beside matter is the rim of an object, not a fault.
         wide = np.pad(idle, ((0, 0), (2, 2)))
         alone = idle & ~(wide[:, :-4] | wide[:, 1:-3] | wide[:, 3:-1] | wide[:, 4:])
         agreeing = ~idle.any(axis=0)
-        sound, failed = self._sound_lines[energy], self._failed_lines[energy]
         sound[agreeing] += len(idle)
         sound[~agreeing] = 0
         failed += alone.sum(axis=0)
         failed[sound >= RECOVERED_LINES] = 0
-        # Found in one energy, an element is suspect in both: they share its electronics.
-        self._faulty = np.broadcast_to(
-            (self._failed_lines >= FAILED_LINES).any(axis=0), self._faulty.shape
-        )
 
     def _repair_faulty(self, energy: int, lines: U16) -> None:
-        faulty = self._faulty[energy] & ~self._flat.dead[energy]
-        if not faulty.any() or faulty.all():
+        """Interpolate faulty elements where they disagree with the living ones beside them."""
+        dead = self._flat.dead[energy]
+        bad = self._faulty[energy] | dead
+        if not self._faulty[energy].any() or bad.all():
             return
-        repair = Repair.of(self._faulty[energy] | self._flat.dead[energy])
+        repair = Repair.of(bad)
         wanted = repair.values(lines)
         found = lines[:, repair.columns]
-        judged = faulty[repair.columns]
-        wrong = judged & (found < DARK_SHARE * wanted) & (wanted > SHADOW)
-        lines[:, repair.columns] = np.where(wrong, wanted + np.float32(0.5), found)
+        wrong = (found < DARK_SHARE * wanted) & (wanted > SHADOW) & ~dead[repair.columns]
         self._repaired[energy][repair.columns] += wrong.sum(axis=0)
+        # Dead elements too: the flat field may have interpolated them from a faulty one.
+        write = wrong | dead[repair.columns]
+        lines[:, repair.columns] = np.where(write, wanted + np.float32(0.5), found)
 
     def _repair_glitches(self, energy: int, lines: U16) -> None:
         """Repair samples that are dark against the elements and the lines beside them."""

@@ -56,7 +56,8 @@ class Intake:
         self._counts_per_line = counts_per_line
         self._next_line: int | None = None
         self._encoder: int | None = None
-        self._refused_end: int | None = None
+        self._unplaced = 0  # lines refused since the last good strip: their counters may lie
+        self._repeated_end: int | None = None
 
     @property
     def encoder(self) -> int | None:
@@ -67,40 +68,28 @@ class Intake:
         """What to do with the next strip that came."""
         lines = len(strip)
         if strip.elements != self._elements:
-            return self._refuse(strip.first_line, lines, Refusal.WRONG_WIDTH)
+            return self.lost(lines, Refusal.WRONG_WIDTH)
         if not strip.intact:
-            return self._refuse(strip.first_line, lines, Refusal.DAMAGED)
-        missing = 0
-        if self._next_line is not None:
-            missing = strip.first_line - self._next_line
-            if missing < 0:
-                if not self._restarted(strip):
-                    self._refused_end = strip.first_line + lines
-                    return Admission(None, {Refusal.REPEATED: lines})
-                missing = 0
-        hole = missing
-        restarted = self._next_line is not None and strip.first_line < self._next_line
-        self._next_line, self._refused_end = strip.first_line + lines, None
-        return self._by_encoder(strip, missing, max(hole, lines if restarted else 0))
+            return self.lost(lines, Refusal.DAMAGED)
+        gap = strip.first_line - self._next_line if self._next_line is not None else 0
+        if gap < 0 and not self._restarted(strip):
+            self._repeated_end = strip.first_line + lines
+            return Admission(None, {Refusal.REPEATED: lines})
+        missing = max(0, gap - self._unplaced)
+        self._next_line, self._repeated_end = strip.first_line + lines, None
+        self._unplaced = 0
+        # After a restart nobody knows how many lines are gone: as many as a strip, say.
+        return self._by_encoder(strip, missing, missing if gap >= 0 else lines)
 
-    def lost(self, first_line: int, lines: int, cause: Refusal) -> Admission:
-        """What to do about lines that came in and were lost before they could be judged."""
-        return self._refuse(first_line, lines, cause)
+    def lost(self, lines: int, cause: Refusal) -> Admission:
+        """What to do about lines that came in but cannot be judged, or be used."""
+        self._unplaced += lines
+        return Admission(None, {cause: lines}, hole=lines)
 
     def _restarted(self, strip: Strip) -> bool:
         """A counter that starts anew, as opposed to lines sent again: the encoder goes on."""
         goes_on = self._encoder is None or int(strip.encoder[0]) > self._encoder
-        return goes_on and strip.first_line == self._refused_end
-
-    def _refuse(self, first_line: int, lines: int, cause: Refusal) -> Admission:
-        """Refuse lines; they leave a hole where the belt goes on as expected."""
-        missing = 0
-        if self._next_line is not None:
-            missing = first_line - self._next_line
-            if missing < 0:
-                return Admission(None, {cause: lines})
-        self._next_line = first_line + lines
-        return Admission(None, {cause: lines}, missing, missing + lines)
+        return goes_on and strip.first_line == self._repeated_end
 
     def _by_encoder(self, strip: Strip, missing: int, hole: int) -> Admission:
         """Drop lines at places of the belt that have been scanned."""

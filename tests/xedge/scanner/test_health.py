@@ -1,0 +1,151 @@
+"""The detector's health: what is found, what is repaired, and what must be left alone."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+from xedge.scanner.flatfield import FlatField
+from xedge.scanner.health import DetectorHealth, DetectorMonitor
+from xedge.types import AIR_COUNTS
+
+ELEMENTS = 64
+
+
+def plain_flat_field(dead=()):
+    mask = np.zeros((2, ELEMENTS), np.bool_)
+    mask[:, list(dead)] = True
+    return FlatField(np.zeros((2, ELEMENTS), np.float32), np.ones((2, ELEMENTS), np.float32), mask)
+
+
+def air(lines):
+    return np.full((lines, ELEMENTS), AIR_COUNTS, np.uint16)
+
+
+def feed(monitor, low, high, size=16):
+    parts = [
+        monitor.correct(low[k : k + size], high[k : k + size]) for k in range(0, len(low), size)
+    ]
+    return tuple(np.concatenate([p[e] for p in parts]) for e in (0, 1))
+
+
+def test_an_element_that_fails_on_idle_lines_is_repaired_in_the_bag_behind() -> None:
+    low, high = air(100), air(100)
+    low[40:, 10:50] = 30_000
+    low[5:80, 20] = 500
+    monitor = DetectorMonitor(plain_flat_field())
+    repaired, untouched = feed(monitor, low, high)
+    assert (repaired[16:80, 20] == repaired[16:80, 19]).all()
+    np.testing.assert_array_equal(untouched, high)
+    health = monitor.health()
+    assert list(health.intermittent[0]) == [20]
+    assert health.intermittent[1] == {}
+    assert 64 <= health.intermittent[0][20] <= 75
+    assert any("element 20 failed during the scan" in s for s in health.sentences())
+
+
+def test_a_blade_seen_edge_on_is_not_repaired() -> None:
+    """One element wide and dark for many lines, but only inside a bag: that is matter."""
+    low, high = air(120), air(120)
+    low[30:100, 10:50] = 40_000
+    low[40:90, 20] = 2_500
+    high[40:90, 20] = 3_000
+    given = low.copy(), high.copy()
+    monitor = DetectorMonitor(plain_flat_field())
+    out = feed(monitor, low, high)
+    np.testing.assert_array_equal(out[0], given[0])
+    np.testing.assert_array_equal(out[1], given[1])
+    assert monitor.health().intermittent == ({}, {})
+
+
+def test_a_recovered_element_is_trusted_again() -> None:
+    low, high = air(400), air(400)
+    low[:40, 20] = 500
+    low[300:360, 10:50] = 40_000
+    low[310:350, 20] = 2_500  # behind many sound idle lines, this is matter
+    monitor = DetectorMonitor(plain_flat_field())
+    out, _ = feed(monitor, low, high)
+    assert (out[310:350, 20] == 2_500).all()
+    assert monitor.health().intermittent[0][20] <= 40
+
+
+def test_single_dead_samples_are_repaired_and_counted() -> None:
+    low, high = air(60), air(60)
+    low[:, 10:50] = 40_000
+    for row, column in ((3, 30), (15, 20), (16, 40), (31, 12), (59, 25)):
+        low[row, column] = 100
+    monitor = DetectorMonitor(plain_flat_field())
+    out, _ = feed(monitor, low, high)
+    assert (out[:, 10:50] == 40_000).all()
+    assert monitor.health().glitches == (5, 0)
+
+
+def test_noise_in_deep_shadow_is_left_alone() -> None:
+    rng = np.random.default_rng(3)
+    low = rng.poisson(6, (200, ELEMENTS)).astype(np.uint16) * 100
+    monitor = DetectorMonitor(plain_flat_field())
+    out, _ = feed(monitor, low, air(200))
+    np.testing.assert_array_equal(out, low)
+
+
+def test_noisy_air_and_matter_are_left_alone() -> None:
+    rng = np.random.default_rng(4)
+    low = rng.normal(AIR_COUNTS, 400, (300, ELEMENTS)).clip(0, 65_535).astype(np.uint16)
+    low[100:250, 8:60] = rng.normal(9_000, 300, (150, 52)).astype(np.uint16)
+    monitor = DetectorMonitor(plain_flat_field())
+    out, _ = feed(monitor, low, low)
+    np.testing.assert_array_equal(out, low)
+    assert monitor.health().sentences() == ()
+
+
+def test_a_failing_element_between_dead_ones_is_a_fault_of_the_detector() -> None:
+    low, high = air(40), air(40)
+    low[8:, 22] = 300
+    monitor = DetectorMonitor(plain_flat_field(dead=(20, 21, 23, 24)))
+    assert not monitor.fault
+    feed(monitor, low, high)
+    assert monitor.fault
+    assert any("neighbouring elements fail" in s for s in monitor.health().sentences())
+
+
+def test_health_of_a_sound_detector_says_nothing() -> None:
+    assert DetectorHealth(8).sentences() == ()
+
+
+def lab_pair(name):
+    folder = Path(os.environ.get("XEDGE_DATA", "")) / "dual-energy-lab"
+    if not os.environ.get("XEDGE_DATA") or not folder.is_dir():
+        pytest.skip("XEDGE_DATA names no folder with dual-energy-lab/")
+    record = loadmat(folder / f"basis_{name}.mat")
+    return tuple(
+        np.round(65_535 * np.exp(record[key])).clip(0, 65_535).astype(np.uint16).T.copy()
+        for key in ("data_low", "data_high")
+    )
+
+
+@pytest.mark.parametrize("name", ["apple", "apple_polyethyleno", "chiken"])
+def test_the_real_detector_s_failing_element_and_dead_samples_are_found(name: str) -> None:
+    """Element 180 is dark for up to half of the scan. The oracle knows where to look."""
+    low, high = lab_pair(name)
+    flat = FlatField.from_saturated_air(low, high)
+    monitor = DetectorMonitor(flat)
+    repaired = feed(monitor, low, high, size=32)
+    health = monitor.health()
+    assert set(health.intermittent[0]) == {180}
+    assert set(health.intermittent[1]) <= {180}
+    for energy, raw in enumerate((low, high)):
+        beside = np.minimum(raw[:, 179], raw[:, 181])
+        failing = int(np.count_nonzero(raw[:, 180] < 0.5 * beside))
+        # Single samples of the dashed end may be counted as glitches instead.
+        found = health.intermittent[energy].get(180, 0)
+        assert failing - 10 <= found <= failing + 10
+        after = repaired[energy]
+        left = after[:, 180] < 0.5 * np.minimum(after[:, 179], after[:, 181])
+        assert left.sum() == 0
+        assert health.saturated_share[energy] == pytest.approx(np.mean(raw == 65_535))
+    assert health.glitches[0] >= 10
+    said = " / ".join(health.sentences())
+    assert "saturated" in said
+    assert "no dark and air runs" in said
