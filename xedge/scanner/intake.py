@@ -111,6 +111,6 @@ class Intake:
         steps = places[use] - before[use]
         # Four lines' worth of counts between neighbours: the encoder jumped, or the belt slipped.
         jump = int(steps.max()) if self._encoder is not None else 0
-        jumped = int(jump / self._counts_per_line) if jump > 4 * self._counts_per_line else 0
+        jumped = int(jump / self._counts_per_line) - 1 if jump > 4 * self._counts_per_line else 0
         self._encoder = int(reached[-1])
         return Admission(use, refused, missing, max(hole, jumped))

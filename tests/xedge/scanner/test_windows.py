@@ -1,5 +1,7 @@
 """Windows over a growing scan, and what becomes of objects that a window's edge cuts."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def test_windows_cover_every_line_and_end_with_the_scan(plan: WindowPlan, lines:
     assert all(s % plan.binning == 0 for s in starts)
     assert starts[-1] + plan.lines >= lines
     assert list(starts) == sorted(set(starts))
-    for a, b in zip(starts, starts[1:], strict=False):
+    for a, b in itertools.pairwise(starts):
         assert a + plan.lines - b >= plan.overlap
         assert a + plan.lines < lines
 
