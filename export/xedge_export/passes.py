@@ -77,7 +77,8 @@ def finish(model: ir.Model, spec: ModelSpec) -> ir.Model:
     """The traced model as it is shipped: named, free of notes and doubles, with its spec inside."""
     steps = ir.passes.Sequential(
         RemoveUnusedNodesPass(),
-        DeduplicateInitializersPass(),
+        # LA's rotated kernels are made once a level: alike, and large.
+        DeduplicateInitializersPass(size_limit=1 << 26),
         NameNodes(),
         ClearMetadataAndDocStringPass(),
         EmbedSpec(spec),

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from xedge.metrics import Truth, average_precision
 from xedge.models.atss import ATSS, decode, top_candidates
-from xedge.postprocess import detections_of
+from xedge.postprocess import detections
 from xedge.spec import ModelSpec
 from xedge.train.bags import Batch
 from xedge.types import Detections
@@ -31,6 +32,20 @@ class UpdateSize:
     largest: float
 
 
+def to_detections(spec: ModelSpec, boxes: Tensor, scores: Tensor, labels: Tensor) -> Detections:
+    """Detections of one window by the code that engines' answers go through.
+
+    Args:
+        spec: The model's description.
+        boxes: ``[K, 4]``.
+        scores: ``[K]``.
+        labels: int32 ``[K]``.
+    """
+    rows = {"boxes": boxes, "scores": scores, "labels": labels}
+    outputs = {name: value[None].numpy() for name, value in rows.items()}
+    return detections(outputs, spec, spec.height, spec.width, spec.score_threshold)
+
+
 @torch.no_grad()
 def screen_windows(
     model: ATSS,
@@ -47,8 +62,7 @@ def screen_windows(
     for planes, boxes, labels, occlusion in batches:
         outputs, updates = model(planes, label_aware=label_aware)
         rows = top_candidates(*decode(outputs, model.config.pyramid.strides), spec.candidates)
-        for b, s, c in zip(*(r.numpy() for r in rows), strict=True):
-            found.append(detections_of(b, s, c, spec))
+        found += [to_detections(spec, *row) for row in zip(*rows, strict=True)]
         for b, c, o in zip(boxes, labels, occlusion, strict=True):
             truth.append(Truth(b.numpy(), c.numpy().astype(np.int32), o.numpy().astype(np.int32)))
         for update in updates:
