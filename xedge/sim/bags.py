@@ -1,0 +1,269 @@
+"""Packed bags: a shell, clothes, everyday things and labelled objects, as raw counts with truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xedge.errors import ConfigError
+from xedge.sim import CLASSES, clutter
+from xedge.sim.materials import grey
+from xedge.sim.occlusion import covered_share, level, tight_box
+from xedge.sim.parts import Part, Projection, project
+from xedge.sim.physics import ScannerModel
+from xedge.sim.shapes import Pose
+from xedge.sim.shells import Shell, garment, make_shell
+from xedge.sim.threats import make_threat
+from xedge.types import F32, U16
+
+_TRIES = 12
+
+
+@dataclass(frozen=True)
+class BagConfig:
+    """How bags are packed.
+
+    Attributes:
+        length_mm: Shortest and longest bag along the belt.
+        width_mm: Narrowest and widest bag across it; both are cut to the detector.
+        clean: Probability of a bag without any labelled object.
+        objects: Most labelled objects in a bag that is not clean; one to this many, few likelier.
+        density: Everyday things in a bag of 450 x 350 mm, on average.
+        garments: Pieces of clothing in such a bag, on average.
+        margin_lines: Fewest and most lines of air before and after the bag.
+
+    Raises:
+        ConfigError: On values without meaning.
+    """
+
+    length_mm: tuple[float, float] = (360.0, 570.0)
+    width_mm: tuple[float, float] = (280.0, 440.0)
+    clean: float = 0.35
+    objects: int = 4
+    density: float = 6.0
+    garments: float = 7.0
+    margin_lines: tuple[int, int] = (12, 40)
+
+    def __post_init__(self) -> None:
+        for name in ("length_mm", "width_mm", "margin_lines"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ConfigError(
+                    f"{name} cannot be used",
+                    expected="0 < smallest <= largest",
+                    found=str((low, high)),
+                )
+        if self.length_mm[0] < 250 or self.width_mm[0] < 200:
+            raise ConfigError(
+                "bags are too small for what is packed",
+                expected="at least 250 mm by 200 mm",
+                found=f"{self.length_mm[0]} mm by {self.width_mm[0]} mm",
+            )
+        if not 0 <= self.clean <= 1 or not 1 <= self.objects <= 8:
+            raise ConfigError(
+                "number of labelled objects cannot be used",
+                expected="clean in 0..1, objects in 1..8",
+                found=f"clean {self.clean}, objects {self.objects}",
+            )
+        if self.density < 0 or self.garments < 0:
+            raise ConfigError("a density is negative", found=f"{self.density}, {self.garments}")
+
+
+@dataclass(frozen=True)
+class TruthObject:
+    """A labelled object in a bag.
+
+    Attributes:
+        label: One of `xedge.sim.CLASSES`.
+        box: x1 y1 x2 y2, elements and lines of the bag's own image.
+        occlusion: Level 1 to 3 (`xedge.sim.occlusion`).
+    """
+
+    label: str
+    box: tuple[float, float, float, float]
+    occlusion: int
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedBag:
+    """One bag as the detector reads it.
+
+    Attributes:
+        low: Raw low-energy counts, uint16 ``[lines, elements]``.
+        high: Raw high-energy counts, the same shape.
+        truth: Its labelled objects.
+        seed: What it was made from.
+    """
+
+    low: U16
+    high: U16
+    truth: tuple[TruthObject, ...]
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class PackedBag:
+    """A bag as matter: maps of basis materials in cm, float32 ``[3, lines, elements]``."""
+
+    basis_cm: F32
+    truth: tuple[TruthObject, ...]
+
+
+def generate_bag(
+    seed: int, config: BagConfig = BagConfig(), scanner: ScannerModel = ScannerModel()
+) -> SimulatedBag:
+    """A bag and its truth; the same seed gives the same bits.
+
+    Args:
+        seed: Seed of everything in the bag and of its noise, not below 0.
+        config: How it is packed.
+        scanner: What scans it; the fixed pattern has a seed of its own.
+    """
+    packed = compose(seed, config, scanner)
+    low, high = scanner.expose(packed.basis_cm, seed)
+    return SimulatedBag(low, high, packed.truth, seed)
+
+
+def compose(seed: int, config: BagConfig, scanner: ScannerModel) -> PackedBag:
+    """A packed bag as maps of matter, before any X-ray."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    scale = 1.0 / scanner.pitch_mm
+    length = float(rng.uniform(*config.length_mm))
+    width = min(float(rng.uniform(*config.width_mm)), scanner.elements * scanner.pitch_mm * 0.88)
+    before, after = rng.integers(config.margin_lines[0], config.margin_lines[1] + 1, 2)
+    angle = float(rng.normal(0, 0.03))
+    shell = make_shell(rng, length, width)
+    drawn = project(shell.parts, Pose(0.0, 0.0, np.pi / 2 + angle, 0.0, scale))
+    _, h, w = drawn.basis_cm.shape
+    canvas = np.zeros((3, h + int(before) + int(after), scanner.elements), np.float32)
+    slack = max(0.0, (scanner.elements - w) / 2 - 4)
+    centre_x = scanner.elements / 2 + float(rng.uniform(-slack, slack)) * 0.6
+    origin = (round(centre_x), int(before) - drawn.y0)
+    Projection(drawn.x0 + origin[0], drawn.y0 + origin[1], drawn.basis_cm).add_to(canvas)
+    space = _Space(rng, shell, origin, scale)
+    fullness = length * width / (450.0 * 350.0)
+    _pack_clothes(space, canvas, config.garments * fullness)
+    _pack_things(space, canvas, config.density * fullness)
+    return PackedBag(canvas, _pack_labelled(space, canvas, _labels(rng, config)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Space:
+    rng: np.random.Generator
+    shell: Shell
+    origin: tuple[int, int]
+    scale: float
+
+    def spot(self, margin: float) -> tuple[float, float]:
+        """A place inside, at least ``margin`` mm from the wall where there is room."""
+        half_x = max(5.0, self.shell.width / 2 - margin)
+        half_y = max(5.0, self.shell.length / 2 - margin)
+        x, y = self.rng.uniform(-1, 1, 2) * (half_x, half_y)
+        return self.origin[0] + x * self.scale, self.origin[1] + y * self.scale
+
+    def holds(self, drawn: Projection) -> bool:
+        """Whether a projection lies inside the bag."""
+        _, h, w = drawn.basis_cm.shape
+        half_x, half_y = self.shell.width / 2 * self.scale, self.shell.length / 2 * self.scale
+        return (
+            drawn.x0 >= self.origin[0] - half_x
+            and drawn.x0 + w <= self.origin[0] + half_x
+            and drawn.y0 >= self.origin[1] - half_y
+            and drawn.y0 + h <= self.origin[1] + half_y
+        )
+
+    def place(self, parts: tuple[Part, ...], tilt: float) -> Projection | None:
+        """The parts at a random place and angle, or None when they did not fit."""
+        squeeze = float(abs(self.rng.normal(0, tilt)))
+        flip = bool(self.rng.random() < 0.5)
+        angle = float(self.rng.uniform(0, 2 * np.pi))
+        here = project(parts, Pose(0.0, 0.0, angle, min(squeeze, 0.9), self.scale, flip))
+        _, h, w = here.basis_cm.shape
+        room_x = self.shell.width * self.scale - w
+        room_y = self.shell.length * self.scale - h
+        if room_x < 0 or room_y < 0:
+            return None
+        x = self.origin[0] - self.shell.width * self.scale / 2 + self.rng.random() * room_x
+        y = self.origin[1] - self.shell.length * self.scale / 2 + self.rng.random() * room_y
+        return Projection(int(x) + 1, int(y) + 1, here.basis_cm)
+
+
+def _labels(rng: np.random.Generator, config: BagConfig) -> list[str]:
+    if rng.random() < config.clean:
+        return []
+    weights = 0.5 ** np.arange(config.objects)
+    count = 1 + int(rng.choice(config.objects, p=weights / weights.sum()))
+    return [CLASSES[int(k)] for k in rng.integers(0, len(CLASSES), count)]
+
+
+def _pack_clothes(space: _Space, canvas: F32, expected: float) -> None:
+    rng = space.rng
+    for _ in range(int(rng.poisson(expected))):
+        length, width = rng.uniform(130, 300), rng.uniform(100, 220)
+        x, y = space.spot(min(length, width) / 2)
+        piece = garment(rng, x, y, length, width, space.scale)
+        _inside(space, piece).add_to(canvas)
+
+
+def _inside(space: _Space, piece: Projection) -> Projection:
+    """The piece moved so that it lies in the bag, as far as it can."""
+    _, h, w = piece.basis_cm.shape
+    half_x, half_y = space.shell.width / 2 * space.scale, space.shell.length / 2 * space.scale
+    x = np.clip(
+        piece.x0,
+        space.origin[0] - half_x,
+        max(space.origin[0] + half_x - w, space.origin[0] - half_x),
+    )
+    y = np.clip(
+        piece.y0,
+        space.origin[1] - half_y,
+        max(space.origin[1] + half_y - h, space.origin[1] - half_y),
+    )
+    return Projection(int(x), int(y), piece.basis_cm)
+
+
+def _pack_things(space: _Space, canvas: F32, expected: float) -> None:
+    names = list(clutter.BUILDERS)
+    weights = np.array([clutter.BUILDERS[name][1] for name in names])
+    weights = weights / weights.sum()
+    for _ in range(int(space.rng.poisson(expected))):
+        name = names[int(space.rng.choice(len(names), p=weights))]
+        drawn = space.place(clutter.BUILDERS[name][0](space.rng), 0.25)
+        if drawn is not None:
+            drawn.add_to(canvas)
+
+
+def _pack_labelled(space: _Space, canvas: F32, labels: list[str]) -> tuple[TruthObject, ...]:
+    """Place the labelled objects last; overlaps among them stay small."""
+    placed: list[tuple[str, Projection]] = []
+    for label in labels:
+        for _ in range(_TRIES):
+            drawn = space.place(make_threat(label, space.rng).parts, 0.3)
+            if drawn is not None and all(_overlap(drawn, other) < 0.3 for _, other in placed):
+                placed.append((label, drawn))
+                break
+    for _, drawn in placed:
+        drawn.add_to(canvas)
+    return tuple(
+        truth for label, drawn in placed if (truth := _truth(label, drawn, canvas)) is not None
+    )
+
+
+def _overlap(a: Projection, b: Projection) -> float:
+    """Shared area of two bounding boxes over the smaller one's."""
+    (_, ha, wa), (_, hb, wb) = a.basis_cm.shape, b.basis_cm.shape
+    w = min(a.x0 + wa, b.x0 + wb) - max(a.x0, b.x0)
+    h = min(a.y0 + ha, b.y0 + hb) - max(a.y0, b.y0)
+    return max(0, w) * max(0, h) / min(ha * wa, hb * wb)
+
+
+def _truth(label: str, drawn: Projection, canvas: F32) -> TruthObject | None:
+    own = grey(drawn.basis_cm)
+    box = tight_box(own, drawn.x0, drawn.y0)
+    if box is None:
+        return None
+    h, w = own.shape
+    around = canvas[:, drawn.y0 : drawn.y0 + h, drawn.x0 : drawn.x0 + w]
+    other = grey(around) - own
+    return TruthObject(label, box, level(covered_share(own, other)))
