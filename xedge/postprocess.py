@@ -11,7 +11,7 @@ import numpy.typing as npt
 from xedge import boxes as box_arithmetic
 from xedge.errors import EngineRunError
 from xedge.spec import ModelSpec
-from xedge.types import F32, I32, Detections
+from xedge.types import Detections
 
 MOST_DETECTIONS = 100
 """At most so many detections come out of one window."""
@@ -20,8 +20,8 @@ INSIDE = 0.5
 """Share of a box that must lie on real pixels; the rest may lie on padding."""
 
 
-def candidates(outputs: Mapping[str, npt.NDArray[Any]], spec: ModelSpec) -> tuple[F32, F32, I32]:
-    """Boxes ``[k, 4]``, scores ``[k]`` and labels ``[k]`` of one window, checked.
+def candidates(outputs: Mapping[str, npt.NDArray[Any]], spec: ModelSpec) -> Detections:
+    """All K candidates of one window as the engine gave them, checked.
 
     Raises:
         EngineRunError: When a number is not finite, a score lies outside 0..1 or a label is no
@@ -49,7 +49,7 @@ def candidates(outputs: Mapping[str, npt.NDArray[Any]], spec: ModelSpec) -> tupl
             expected=f"0..{len(spec.classes) - 1}",
             found=f"{labels.min()}..{labels.max()}",
         )
-    return boxes, scores, labels
+    return Detections(boxes, scores, labels)
 
 
 def detections(
@@ -71,12 +71,12 @@ def detections(
     Raises:
         EngineRunError: As `candidates` says.
     """
-    boxes, scores, labels = candidates(outputs, spec)
-    strong = scores >= np.float32(score_threshold)
-    boxes = box_arithmetic.clip(boxes[strong], spec.height, spec.width)
+    found = candidates(outputs, spec)
+    found = found[found.scores >= np.float32(score_threshold)]
+    boxes = box_arithmetic.clip(found.boxes, spec.height, spec.width)
     real = box_arithmetic.clip(boxes, height, width)
     area = box_arithmetic.area(real)
     solid = (area > 0) & (area >= np.float32(INSIDE) * box_arithmetic.area(boxes))
-    boxes, scores, labels = real[solid], scores[strong][solid], labels[strong][solid]
+    boxes, scores, labels = real[solid], found.scores[solid], found.labels[solid]
     kept = box_arithmetic.nms(boxes, scores, labels, spec.nms_iou, MOST_DETECTIONS)
     return Detections(boxes[kept], scores[kept], labels[kept])
