@@ -8,8 +8,8 @@ that lies whole in at least one of them.
 Merging, in this order, because a cut box may score higher than the whole one and would win a
 plain non-maximum suppression:
 
-1. A box that touches an inner edge of its window is *cut*. If the neighbour beyond that edge
-   shows the same class there whole, the cut box goes, and the whole one keeps the better score.
+1. A box that touches an inner edge of its window is *cut*. If a window beyond that edge shows
+   the same class there whole, the cut box goes, and the whole one keeps the better score.
 2. Two cut boxes of one class that meet across the overlap become one box around both: an
    object longer than the overlap.
 3. Non-maximum suppression within each class.
@@ -142,6 +142,8 @@ def merge(
     if len(parts) > 1:
         _drop_cut_where_whole(pool)
         _join_cut(pool)
+        # A third window may have shown a part of what is one box by now.
+        _drop_cut_where_whole(pool)
     kept = np.flatnonzero(pool.kept)
     boxes, scores, labels = pool.boxes[kept], pool.scores[kept], pool.labels[kept]
     width = float(elements) if elements is not None else float("inf")
@@ -178,21 +180,23 @@ def _pool(parts: Sequence[tuple[int, Detections]], plan: WindowPlan, lines: int)
 
 
 def _drop_cut_where_whole(pool: _Pool) -> None:
-    """Take out the cut boxes whose object a neighbouring window shows whole."""
+    """Take out the cut boxes whose object another window shows whole."""
     if not any(pool.cut_top) and not any(pool.cut_bottom):
         return
     shared = box.intersection(pool.boxes, pool.boxes)
     areas = box.area(pool.boxes)
     for i in np.arange(len(pool.kept)):
-        for cut, step in ((pool.cut_top[i], -1), (pool.cut_bottom[i], 1)):
+        here = pool.window[i]
+        for cut, beyond, blind in (
+            (pool.cut_top[i], pool.window < here, pool.cut_bottom),
+            (pool.cut_bottom[i], pool.window > here, pool.cut_top),
+        ):
             if not (cut and pool.kept[i]):
                 continue
             rivals = [
                 j
-                for j in np.flatnonzero(pool.window == pool.window[i] + step)
-                if pool.same(i, j)
-                and not (pool.cut_bottom[j] if step < 0 else pool.cut_top[j])
-                and shared[i, j] > SAME_OBJECT * areas[i]
+                for j in np.flatnonzero(beyond)
+                if pool.same(i, j) and not blind[j] and shared[i, j] > SAME_OBJECT * areas[i]
             ]
             if rivals:
                 whole = max(rivals, key=lambda j: float(shared[i, j]))
@@ -205,7 +209,7 @@ def _join_cut(pool: _Pool) -> None:
     for i in np.argsort(pool.window, kind="stable"):
         if not (pool.kept[i] and pool.cut_bottom[i]):
             continue
-        for j in np.flatnonzero(pool.window == pool.window[i] + 1):
+        for j in np.flatnonzero(pool.window > pool.window[i]):
             if not (pool.same(i, j) and pool.cut_top[j]):
                 continue
             a, b = pool.boxes[i], pool.boxes[j]
@@ -214,5 +218,6 @@ def _join_cut(pool: _Pool) -> None:
             if across > SAME_OBJECT * narrower and min(a[3], b[3]) > max(a[1], b[1]):
                 pool.boxes[j] = [*np.minimum(a[:2], b[:2]), *np.maximum(a[2:], b[2:])]
                 pool.scores[j] = max(pool.scores[i], pool.scores[j])
+                pool.cut_top[j] = pool.cut_top[i]
                 pool.kept[i] = False
                 break

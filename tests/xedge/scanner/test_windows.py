@@ -149,7 +149,7 @@ def test_nothing_found_is_nothing() -> None:
     assert len(merge([(0, Detections.empty())], PLAN, 10, 0.6)) == 0
 
 
-@settings(max_examples=150)
+@settings(max_examples=400)
 @given(
     top=st.integers(0, 200),
     length=st.integers(8, 40),
