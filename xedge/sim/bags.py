@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from xedge.errors import ConfigError
 from xedge.sim import CLASSES, clutter
@@ -18,6 +19,7 @@ from xedge.sim.threats import make_threat
 from xedge.types import F32, U16
 
 _TRIES = 12
+_TRIES_OF_A_THING = 3
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class BagConfig:
         length_mm: Shortest and longest bag along the belt.
         width_mm: Narrowest and widest bag across it; both are cut to the detector.
         clean: Probability of a bag without any labelled object.
-        objects: Most labelled objects in a bag that is not clean; one to this many, few likelier.
+        objects: Most labelled objects in a bag that is not clean; one to this many.
+        few: Each further object is this times as likely as the one before; 1 makes all counts alike.
         density: Everyday things in a bag of 450 x 350 mm, on average.
         garments: Pieces of clothing in such a bag, on average.
         margin_lines: Fewest and most lines of air before and after the bag.
@@ -41,8 +44,9 @@ class BagConfig:
     width_mm: tuple[float, float] = (280.0, 440.0)
     clean: float = 0.35
     objects: int = 4
-    density: float = 6.0
-    garments: float = 7.0
+    few: float = 0.5
+    density: float = 8.0
+    garments: float = 8.0
     margin_lines: tuple[int, int] = (12, 40)
 
     def __post_init__(self) -> None:
@@ -66,8 +70,10 @@ class BagConfig:
                 expected="clean in 0..1, objects in 1..8",
                 found=f"clean {self.clean}, objects {self.objects}",
             )
-        if self.density < 0 or self.garments < 0:
-            raise ConfigError("a density is negative", found=f"{self.density}, {self.garments}")
+        if min(self.density, self.garments, self.few) < 0:
+            raise ConfigError(
+                "a density is negative", found=f"{self.density}, {self.garments}, {self.few}"
+            )
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def compose(seed: int, config: BagConfig, scanner: ScannerModel) -> PackedBag:
     centre_x = scanner.elements / 2 + float(rng.uniform(-slack, slack)) * 0.6
     origin = (round(centre_x), int(before) - drawn.y0)
     Projection(drawn.x0 + origin[0], drawn.y0 + origin[1], drawn.basis_cm).add_to(canvas)
-    space = _Space(rng, shell, origin, scale)
+    space = _Space(rng, shell, origin, scale, canvas.any(axis=0))
     fullness = length * width / (450.0 * 350.0)
     _pack_clothes(space, canvas, config.garments * fullness)
     _pack_things(space, canvas, config.density * fullness)
@@ -154,6 +160,7 @@ class _Space:
     shell: Shell
     origin: tuple[int, int]
     scale: float
+    covers: npt.NDArray[np.bool_]
 
     def spot(self, margin: float) -> tuple[float, float]:
         """A place inside, at least ``margin`` mm from the wall where there is room."""
@@ -162,16 +169,20 @@ class _Space:
         x, y = self.rng.uniform(-1, 1, 2) * (half_x, half_y)
         return self.origin[0] + x * self.scale, self.origin[1] + y * self.scale
 
-    def holds(self, drawn: Projection) -> bool:
-        """Whether a projection lies inside the bag."""
+    def covered(self, drawn: Projection) -> npt.NDArray[np.bool_]:
+        """Where the bag lies under a projection that is within the image, ``[h, w]``."""
         _, h, w = drawn.basis_cm.shape
-        half_x, half_y = self.shell.width / 2 * self.scale, self.shell.length / 2 * self.scale
-        return (
-            drawn.x0 >= self.origin[0] - half_x
-            and drawn.x0 + w <= self.origin[0] + half_x
-            and drawn.y0 >= self.origin[1] - half_y
-            and drawn.y0 + h <= self.origin[1] + half_y
-        )
+        return self.covers[drawn.y0 : drawn.y0 + h, drawn.x0 : drawn.x0 + w]
+
+    def holds(self, drawn: Projection) -> bool:
+        """Whether a projection lies in the bag, but for a hundredth of it."""
+        _, h, w = drawn.basis_cm.shape
+        lines, elements = self.covers.shape
+        if drawn.x0 < 0 or drawn.y0 < 0 or drawn.x0 + w > elements or drawn.y0 + h > lines:
+            return False
+        matter = drawn.basis_cm.any(axis=0)
+        outside = np.count_nonzero(matter & ~self.covered(drawn))
+        return bool(outside <= 0.01 * np.count_nonzero(matter))
 
     def place(self, parts: tuple[Part, ...], tilt: float) -> Projection | None:
         """The parts at a random place and angle, or None when they did not fit."""
@@ -192,7 +203,7 @@ class _Space:
 def _labels(rng: np.random.Generator, config: BagConfig) -> list[str]:
     if rng.random() < config.clean:
         return []
-    weights = 0.5 ** np.arange(config.objects)
+    weights = config.few ** np.arange(config.objects)
     count = 1 + int(rng.choice(config.objects, p=weights / weights.sum()))
     return [CLASSES[int(k)] for k in rng.integers(0, len(CLASSES), count)]
 
@@ -203,7 +214,17 @@ def _pack_clothes(space: _Space, canvas: F32, expected: float) -> None:
         length, width = rng.uniform(130, 300), rng.uniform(100, 220)
         x, y = space.spot(min(length, width) / 2)
         piece = garment(rng, x, y, length, width, space.scale)
-        _inside(space, piece).add_to(canvas)
+        piece = _inside(space, piece)
+        # Cloth gives way: what would stick out of the bag is not there.
+        Projection(piece.x0, piece.y0, _cut(piece, space.covers)).add_to(canvas)
+
+
+def _cut(piece: Projection, covers: npt.NDArray[np.bool_]) -> F32:
+    lines, elements = covers.shape
+    _, h, w = piece.basis_cm.shape
+    rows = np.clip(np.arange(h) + piece.y0, 0, lines - 1)
+    columns = np.clip(np.arange(w) + piece.x0, 0, elements - 1)
+    return piece.basis_cm * covers[np.ix_(rows, columns)]
 
 
 def _inside(space: _Space, piece: Projection) -> Projection:
@@ -229,9 +250,11 @@ def _pack_things(space: _Space, canvas: F32, expected: float) -> None:
     weights = weights / weights.sum()
     for _ in range(int(space.rng.poisson(expected))):
         name = names[int(space.rng.choice(len(names), p=weights))]
-        drawn = space.place(clutter.BUILDERS[name][0](space.rng), 0.25)
-        if drawn is not None:
-            drawn.add_to(canvas)
+        for _ in range(_TRIES_OF_A_THING):
+            drawn = space.place(clutter.BUILDERS[name][0](space.rng), 0.25)
+            if drawn is not None and space.holds(drawn):
+                drawn.add_to(canvas)
+                break
 
 
 def _pack_labelled(space: _Space, canvas: F32, labels: list[str]) -> tuple[TruthObject, ...]:
@@ -240,7 +263,9 @@ def _pack_labelled(space: _Space, canvas: F32, labels: list[str]) -> tuple[Truth
     for label in labels:
         for _ in range(_TRIES):
             drawn = space.place(make_threat(label, space.rng).parts, 0.3)
-            if drawn is not None and all(_overlap(drawn, other) < 0.3 for _, other in placed):
+            if drawn is None or not space.holds(drawn):
+                continue
+            if all(_overlap(drawn, other) < 0.3 for _, other in placed):
                 placed.append((label, drawn))
                 break
     for _, drawn in placed:

@@ -9,7 +9,7 @@ from xedge.types import F32
 VISIBLE = 0.03
 """Line integral at 80 keV below which a pixel is not counted to an object (3 % of the beam)."""
 
-LEVELS = (0.22, 0.55)
+LEVELS = (0.25, 0.6)
 """Shares of covered pixels at which level 2 and level 3 begin."""
 
 COVERED = 0.6

@@ -146,7 +146,7 @@ class ScannerModel:
                 expected=f"[3, lines, {self.elements}]",
                 found=str(list(basis_cm.shape)),
             )
-        rng = np.random.Generator(np.random.PCG64(seed))
+        rng = np.random.Generator(np.random.PCG64([seed, 2]))
         low, high, var_low, var_high = self.transmission(basis_cm)
         quanta_low, quanta_high = self.quanta_in_air()
         return (
@@ -160,7 +160,7 @@ class ScannerModel:
 
     def dark_run(self, lines: int, seed: int) -> tuple[U16, U16]:
         """Raw counts of ``lines`` lines with the tube off, low and high."""
-        rng = np.random.Generator(np.random.PCG64(seed))
+        rng = np.random.Generator(np.random.PCG64([seed, 2]))
         dark = np.zeros((lines, self.elements), np.float32)
         return self._digitise(0, dark.copy(), rng), self._digitise(1, dark, rng)
 
