@@ -238,3 +238,18 @@ class Placement:
     def to_source(self, boxes: F32) -> F32:
         """Boxes ``[n, 4]`` of the resized, padded picture in pixels of the picture."""
         return ((boxes - self._offsets) / self._factors).astype(np.float32)
+
+
+def pad_planes(planes: U8, height: int, width: int, fill: U8) -> U8:
+    """The planes in the top left corner of a larger window, uint8 ``[3, height, width]``.
+
+    Args:
+        planes: uint8 ``[3, h, w]``, h and w not above the window's.
+        height: Height of the window.
+        width: Width of the window.
+        fill: Value of each plane around them, uint8 ``[3]``, such as `encode.AIR_PLANES`.
+    """
+    window = np.empty((3, height, width), np.uint8)
+    window[:] = fill[:, None, None]
+    window[:, : planes.shape[1], : planes.shape[2]] = planes
+    return window

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -19,10 +18,11 @@ from torch.utils.data import Dataset
 import xedge.sim
 from xedge.encode import AIR_PLANES, dual_energy_planes
 from xedge.errors import ConfigError
+from xedge.preprocess import pad_planes
 from xedge.scanner.flatfield import FlatField
-from xedge.sim.bags import generate_bag
+from xedge.sim.bags import BagConfig, generate_bag
 from xedge.sim.physics import ScannerModel
-from xedge.train.config import DataConfig
+from xedge.train.config import DataConfig, Recipe
 from xedge.types import F32, I32, U8
 
 CALIBRATION_LINES = 256
@@ -54,9 +54,9 @@ def default_flat_field() -> FlatField:
     )
 
 
-def simulate(seed: int, binning: int) -> PlanesOfBag:
+def simulate(seed: int, binning: int, packing: BagConfig) -> PlanesOfBag:
     """The bag of a seed through scanner, flat-field correction and encoding."""
-    bag = generate_bag(seed)
+    bag = generate_bag(seed, packing)
     planes = dual_energy_planes(*default_flat_field().apply(bag.low, bag.high), binning)
     classes = {name: k for k, name in enumerate(xedge.sim.CLASSES)}
     return PlanesOfBag(
@@ -76,11 +76,11 @@ def simulator_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _store(folder: Path, seed: int, binning: int) -> None:
+def _store(folder: Path, seed: int, binning: int, packing: BagConfig) -> None:
     path = folder / f"{seed}.npz"
     if path.exists():
         return
-    bag = simulate(seed, binning)
+    bag = simulate(seed, binning, packing)
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     np.savez(
         temporary, planes=bag.planes, boxes=bag.boxes, labels=bag.labels, occlusion=bag.occlusion
@@ -89,14 +89,14 @@ def _store(folder: Path, seed: int, binning: int) -> None:
 
 
 class BagStore:
-    """Bags on disk, one file a seed; a folder a version of the simulator."""
+    """Bags on disk, one file a seed; a folder for each version of the simulator and way to pack."""
 
-    def __init__(self, data: DataConfig) -> None:
-        self.binning = data.binning
-        self.folder = Path(data.cache) / f"{simulator_digest()}-b{data.binning}"
+    def __init__(self, cache: Path, binning: int, packing: BagConfig) -> None:
+        self.binning, self.packing = binning, packing
+        note = f"{simulator_digest()} {binning} {packing}"
+        self.folder = cache / hashlib.sha256(note.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
-        note = {"simulator": simulator_digest(), "binning": data.binning}
-        (self.folder / "store.json").write_text(json.dumps(note))
+        (self.folder / "README").write_text(note + "\n", encoding="utf-8")
 
     def prepare(self, seeds: range, workers: int, advance: Callable[[], None]) -> None:
         """Simulate the bags of ``seeds`` that are missing; ``advance`` is called for each bag."""
@@ -105,14 +105,15 @@ class BagStore:
             advance()
         if not missing:
             return
-        n = len(missing)
+        fixed = ([value] * len(missing) for value in (self.folder, self.binning, self.packing))
+        folders, binnings, packings = fixed
         with ProcessPoolExecutor(workers) as pool:
-            for _ in pool.map(_store, [self.folder] * n, missing, [self.binning] * n, chunksize=4):
+            for _ in pool.map(_store, folders, missing, binnings, packings, chunksize=4):
                 advance()
 
     def load(self, seed: int) -> PlanesOfBag:
         """The bag of a seed, simulated now when it is not on disk."""
-        _store(self.folder, seed, self.binning)
+        _store(self.folder, seed, self.binning, self.packing)
         with np.load(self.folder / f"{seed}.npz", allow_pickle=False) as file:
             return PlanesOfBag(file["planes"], file["boxes"], file["labels"], file["occlusion"])
 
@@ -130,9 +131,7 @@ def crop(bag: PlanesOfBag, top: int, data: DataConfig) -> PlanesOfBag:
             found=str(data.width),
             remedy="Raise data.width or data.binning",
         )
-    planes = np.empty((3, data.height, data.width), np.uint8)
-    planes[:] = AIR_PLANES[:, None, None]
-    planes[:, : part.shape[1], : part.shape[2]] = part
+    planes = pad_planes(part, data.height, data.width, AIR_PLANES)
     moved = bag.boxes - np.array([0, top, 0, top], np.float32)
     cut = np.clip(moved, 0, [data.width, part.shape[1]] * 2).astype(np.float32)
 
@@ -165,28 +164,34 @@ def augment(bag: PlanesOfBag, rng: np.random.Generator, tone: float) -> PlanesOf
 
 
 class Windows(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Windows for training (random crop, augmented) or for watching a run (fixed crop).
+    """Windows to train on (random crop, augmented) or to watch a run by (top crop, as it is).
 
     An item is planes uint8 ``[3, H, W]``, boxes ``[n, 4]``, labels and occlusion int64 ``[n]``.
     """
 
-    def __init__(self, data: DataConfig, seeds: range, seed: int | None) -> None:
-        """Windows of the bags of ``seeds``; ``seed`` None takes the top crop unaltered."""
-        self.data, self.seeds, self.seed, self.epoch = data, seeds, seed, 0
-        self.store = BagStore(data)
+    def __init__(self, recipe: Recipe, *, train: bool) -> None:
+        self.data, self.seed, self.train, self.epoch = recipe.data, recipe.seed, train, 0
+        data = recipe.data
+        first, count = (
+            (data.train_seed, data.train_bags) if train else (data.val_seed, data.val_bags)
+        )
+        self.seeds = range(first, first + count)
+        teaching = BagConfig(clean=data.clean, objects=data.objects, few=1.0)
+        packing = teaching if train else BagConfig()
+        self.store = BagStore(Path(data.cache), data.binning, packing)
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         bag = self.store.load(self.seeds[index])
-        slack = max(bag.planes.shape[1] - self.data.height, 0)
-        if self.seed is None:
-            bag = crop(bag, 0, self.data)
-        else:
+        if self.train:
             rng = np.random.default_rng((self.seed, self.epoch, index))
+            slack = max(bag.planes.shape[1] - self.data.height, 0)
             bag = crop(bag, int(rng.integers(slack + 1)), self.data)
             bag = augment(bag, rng, self.data.tone)
+        else:
+            bag = crop(bag, 0, self.data)
         return (
             torch.from_numpy(np.ascontiguousarray(bag.planes)),
             torch.from_numpy(bag.boxes),

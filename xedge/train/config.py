@@ -31,6 +31,9 @@ class DataConfig:
             other, fresh seeds.
         train_seed: Seed of the first training bag; bag i has seed ``train_seed + i``.
         val_seed: Seed of the first held-out bag.
+        clean: Share of training bags without a labelled object; held-out bags keep the
+            simulator's own share.
+        objects: Most labelled objects in a training bag, all counts alike; likewise.
         binning: Detector elements and lines averaged into one pixel, each way.
         height: Height of a window in pixels.
         width: Width of a window in pixels.
@@ -43,6 +46,8 @@ class DataConfig:
     val_bags: int = 200
     train_seed: int = 1_000_000
     val_seed: int = 2_000_000
+    clean: float = 0.1
+    objects: int = 5
     binning: int = 2
     height: int = 416
     width: int = 416

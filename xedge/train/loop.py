@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Samp
 
 from xedge.models.atss import ATSS
 from xedge.train.assign import make_grid
-from xedge.train.bags import BagStore, Batch, Windows, collate
+from xedge.train.bags import Batch, Windows, collate
 from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
 from xedge.train.config import OptimConfig, Recipe
 from xedge.train.evaluate import UpdateSize, screen_windows, summarise
@@ -180,8 +180,8 @@ def one_epoch(run: Run, windows: Windows, steps: int) -> Iterator[dict[str, floa
 
 def validate(run: Run, meter: Meter) -> dict[str, float]:
     """Figures of the averaged weights on the held-out bags, with LA and without."""
-    data, recipe = run.recipe.data, run.recipe
-    windows = Windows(data, range(data.val_seed, data.val_seed + data.val_bags), None)
+    recipe = run.recipe
+    windows = Windows(recipe, train=False)
     model = run.averaged_model.eval()
     spec = Checkpoint(run.recipe_text, {}, {}, "").spec("")
     figures: dict[str, float] = {}
@@ -209,23 +209,21 @@ def train(recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter:
         fresh: Forget an interrupted run.
         meter: Where progress is shown.
     """
-    folder, data = recipe.folder, recipe.data
+    folder = recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = range(data.train_seed, data.train_seed + data.train_bags)
-    held_out = range(data.val_seed, data.val_seed + data.val_bags)
     run = start_run(recipe, recipe_text, devices)
+    windows, held_out = Windows(recipe, train=True), Windows(recipe, train=False)
     if run.fabric.is_global_zero:
-        with meter.task("simulating bags", len(seeds) + len(held_out)) as advance:
-            for part in (held_out, seeds):
-                BagStore(data).prepare(part, torch.get_num_threads(), advance)
+        with meter.task("simulating bags", len(windows) + len(held_out)) as advance:
+            for part in (held_out, windows):
+                part.store.prepare(part.seeds, torch.get_num_threads(), advance)
     run.fabric.barrier()
     last, final, log = folder / "last.ckpt", folder / "final.ckpt", folder / "log.jsonl"
     if fresh:
         last.unlink(missing_ok=True)
     elif last.exists():
         run.resume(last)
-    windows = Windows(data, seeds, recipe.seed)
-    per_epoch = data.train_bags // run.fabric.world_size // recipe.optim.batch
+    per_epoch = len(windows) // run.fabric.world_size // recipe.optim.batch
     steps = per_epoch * recipe.optim.epochs
     measured: dict[str, float] = {}
     while run.epoch < recipe.optim.epochs:

@@ -1,0 +1,130 @@
+"""`xedge export`."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+from importlib.metadata import metadata
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from xedge.errors import ConfigError, ExportError
+from xedge.sim.bags import BagConfig
+from xedge.train.bags import crop, simulate
+from xedge.train.progress import Meter
+from xedge_export.deployed import Stage
+from xedge_export.parity import ParityReport, check_parity, with_labels_exposed
+from xedge_export.to_onnx import Exported, export_model
+
+CHECK_SEED = 6_000_000
+"""First seed of the bags that an export is checked on."""
+
+
+@click.command(
+    epilog="Examples:\n\n\b\n"
+    "  xedge export runs/atss-la-r18half/final.ckpt -o model.onnx\n"
+    "  xedge export runs/atss-la-r18half/final.ckpt -o model.xedge --check 50"
+)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path),
+              help="FILE.onnx, or FILE.xedge for a bundle.")  # fmt: skip
+@click.option("--stage", type=click.Choice([s.value for s in Stage]), default="refined",
+              show_default=True, help="With the label-aware step, or without.")  # fmt: skip
+@click.option("--check", default=4, show_default=True, help="Bags to compare with PyTorch.")
+@click.option("--engine", default="onnxruntime", show_default=True, help="Engine to check with.")
+@click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="Text of the weights' licence, for a bundle.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def export(
+    checkpoint: Path,
+    out: Path,
+    stage: str,
+    check: int,
+    engine: str,
+    licence: Path | None,
+    as_json: bool,
+) -> None:
+    """Export CHECKPOINT to ONNX with the label-aware gradient unrolled, or to a bundle.
+
+    The result is compared with PyTorch's autograd, detection by detection, on simulated bags;
+    an export that differs is not written.
+    """
+    if out.suffix not in (".onnx", ".xedge"):
+        raise ConfigError(
+            "the output's name says nothing", expected="FILE.onnx or FILE.xedge", found=str(out)
+        )
+    meter = Meter(quiet=as_json)
+    exported = export_model(checkpoint, Stage(stage))
+    report = parity_on_bags(exported, engine, check, meter) if check else None
+    if report is not None and not report.holds:
+        raise ExportError(
+            "the exported model does not answer as PyTorch does",
+            expected=f"{report.detections} identical detections",
+            found=f"{report.differing} that differ and {report.extra} extra",
+            remedy="Report this with the checkpoint",
+        )
+    if out.suffix == ".onnx":
+        out.write_bytes(exported.model)
+        digest = hashlib.sha256(exported.model).hexdigest()
+    else:
+        from xedge_export.pack import pack
+
+        text = licence.read_text(encoding="utf-8") if licence else _own_licence()
+        digest = pack(exported, out, text, datetime.datetime.now(datetime.timezone.utc).date())
+    _print(exported, out, digest, report, as_json)
+
+
+def parity_on_bags(exported: Exported, engine: str, bags: int, meter: Meter) -> ParityReport:
+    """Parity of the exported model with autograd on the top window of each of ``bags`` bags."""
+    from xedge.engines import load
+
+    data, exposed = with_labels_exposed(exported.model)
+    config = exported.checkpoint.recipe.data
+    packing = BagConfig(clean=0.0)
+    seeds = range(CHECK_SEED, CHECK_SEED + bags)
+    windows = (crop(simulate(s, config.binning, packing), 0, config).planes for s in seeds)
+    runner = load(data, engine)
+    try:
+        with meter.task("parity with PyTorch", bags) as advance:
+            model = exported.checkpoint.model()
+            return check_parity(model, exported.spec, runner, exposed, windows, advance)
+    finally:
+        runner.close()
+
+
+def _own_licence() -> str:
+    """The text of xedge's own licence, as it was installed."""
+    from importlib.metadata import files
+
+    for file in files("xedge") or ():
+        if file.name == "LICENSE":
+            return file.read_text()
+    return f"Licence: {metadata('xedge')['License-Expression']}\n"
+
+
+def _print(
+    exported: Exported, out: Path, digest: str, report: ParityReport | None, as_json: bool
+) -> None:
+    record = {
+        "file": str(out),
+        "sha256": digest,
+        "model": exported.spec.name,
+        "stage": exported.spec.stage,
+        "nodes": exported.nodes,
+        "parity": dataclasses.asdict(report) if report else None,
+    }
+    if as_json:
+        click.echo(json.dumps(record))
+        return
+    table = Table("what", "value", show_header=False)
+    for name, value in record.items():
+        if name != "parity":
+            table.add_row(name, str(value))
+    for name, value in (dataclasses.asdict(report) if report else {}).items():
+        table.add_row(f"parity: {name.replace('_', ' ')}", str(value))
+    Console().print(table)
