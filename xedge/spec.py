@@ -23,6 +23,16 @@ class Channels(str, enum.Enum):
     """R, G, B of a pseudo-colour picture."""
 
 
+def _check_number(
+    name: str, value: object, kind: type[int] | type[float], least: float, most: float
+) -> None:
+    kinds = (int,) if kind is int else (int, float)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not least <= value <= most:
+        raise BundleError(
+            f"a model's {name} cannot be used", expected=f"{least}..{most}", found=repr(value)
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """Everything outside the graph that a model's answer depends on.
@@ -66,13 +76,27 @@ class ModelSpec:
     measured: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        words = (self.name, self.stage, self.licence, *self.classes)
+        if not all(isinstance(word, str) and word for word in words):
+            raise BundleError("a model's name, stage, licence and classes must be words")
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise BundleError("a model's class names must be given and differ")
-        if not 0 < self.candidates <= 1000:
-            raise BundleError("bad number of candidates", expected="1..1000",
-                              found=str(self.candidates))  # fmt: skip
+        for name, most in (("height", 8192), ("width", 8192), ("binning", 8), ("candidates", 1000)):
+            _check_number(name, getattr(self, name), int, 1, most)
+        _check_number("pixel_mm", self.pixel_mm, float, 1e-3, 1e3)
+        for name in ("score_threshold", "alarm_threshold", "nms_iou"):
+            _check_number(name, getattr(self, name), float, 0, 1)
         if self.alarm_threshold < self.score_threshold:
             raise BundleError("the alarm threshold lies below the score threshold")
+        for name in ("mean", "scale"):
+            if len(getattr(self, name)) != 3:
+                raise BundleError(f"a model's {name} must have one number a plane")
+            for number in getattr(self, name):
+                _check_number(name, number, float, -1e9, 1e9)
+        if not all(isinstance(text, str) for pair in self.parents.items() for text in pair):
+            raise BundleError("a model's parents must be names and digests")
+        if not all(isinstance(number, (int, float)) for number in self.measured.values()):
+            raise BundleError("what was measured of a model must be numbers")
 
     def to_json(self) -> str:
         """The spec as one line of JSON with a schema number, keys sorted."""
@@ -111,7 +135,7 @@ class ModelSpec:
         try:
             record["channels"] = Channels(record["channels"])
             return ModelSpec(**record)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(
                 "the model's description is not complete", found=str(error)
             ) from error

@@ -1,8 +1,17 @@
-"""A tiny detector in ONNX that keeps the graph contract: it boxes the darkest pixels."""
+"""A tiny detector that keeps the graph contract, in ONNX and in numpy, and a bundle of it."""
 
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from xedge.bundle import Variant, write_bundle
+from xedge.encode import dual_energy_planes
+from xedge.engines.fake import FakeEngine
 from xedge.spec import Channels, ModelSpec
+from xedge.types import AIR_COUNTS, U8, Detections
 
 SIDE = 32
 CANDIDATES = 8
@@ -75,6 +84,26 @@ def tiny_onnx() -> bytes:
     return bytes(model.SerializeToString())
 
 
+def _darkest(planes: U8) -> Detections:
+    dark = np.float32(1) - planes[1].reshape(-1).astype(np.float32) / np.float32(255)
+    best = np.argsort(-dark, kind="stable")[:CANDIDATES]
+    y, x = best // SIDE, best % SIDE
+    boxes = np.stack([x, y, x + BOX, y + BOX], 1).astype(np.float32)
+    return Detections(boxes, dark[best], (x % 2).astype(np.int32))
+
+
+@pytest.fixture(scope="session")
+def tiny_answer() -> Callable[[U8], Detections]:
+    """What `tiny_onnx` computes, in numpy: planes [3, 32, 32] to all 8 candidates."""
+    return _darkest
+
+
+@pytest.fixture
+def tiny_engine() -> FakeEngine:
+    """A fake engine that answers like `tiny_onnx`."""
+    return FakeEngine(_darkest, height=SIDE, width=SIDE, candidates=CANDIDATES)
+
+
 @pytest.fixture(scope="session")
 def tiny_spec() -> ModelSpec:
     """The description of `tiny_onnx`."""
@@ -91,3 +120,39 @@ def tiny_spec() -> ModelSpec:
         alarm_threshold=0.5,
         nms_iou=0.5,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(tiny_onnx: bytes, tiny_spec: ModelSpec) -> dict[str, object]:
+    """Arguments of `write_bundle` for `tiny_onnx`, without the path."""
+    generator = np.random.default_rng(7)
+    high = generator.integers(3000, AIR_COUNTS, (64, 60)).astype(np.uint16)
+    low = (high * generator.uniform(0.4, 0.9, high.shape)).astype(np.uint16)
+    planes = np.empty((3, SIDE, SIDE), np.uint8)
+    planes[...] = 234  # columns 30 and 31 are beyond the 60 elements: air
+    planes[2] = dual_energy_planes(*(np.full((1, 1), AIR_COUNTS, np.uint16),) * 2)[2, 0, 0]
+    planes[:, :, :30] = dual_energy_planes(low, high, 2)
+    answer = _darkest(planes)
+    golden = {
+        "boxes": answer.boxes[None],
+        "scores": answer.scores[None],
+        "labels": answer.labels[None],
+    }
+    return {
+        "spec": tiny_spec,
+        "variants": {"fp32": Variant(tiny_onnx, golden)},
+        "golden_low": low,
+        "golden_high": high,
+        "licence": "Apache License 2.0 ...",
+        "created": datetime.date(2026, 11, 21),
+        "recipe": "epochs = 1\n",
+        "measured": {"ap50": 0.5},
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_parts: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of `tiny_onnx`, unsigned."""
+    path = tmp_path_factory.mktemp("bundle") / "tiny.xedge"
+    write_bundle(path, **tiny_parts)  # type: ignore[arg-type]
+    return path

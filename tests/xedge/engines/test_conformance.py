@@ -5,20 +5,9 @@ import pytest
 
 from xedge import engines
 from xedge.engines.base import Engine
-from xedge.engines.fake import FakeEngine
 from xedge.errors import EngineRunError, InputError
-from xedge.types import Detections
 
 SHAPE = (1, 3, 32, 32)
-
-
-def darkest(planes: np.ndarray) -> Detections:
-    """What the model of the fixture `tiny_onnx` computes, in numpy."""
-    dark = np.float32(1) - planes[1].reshape(-1).astype(np.float32) / np.float32(255)
-    best = np.argsort(-dark, kind="stable")[:8]
-    y, x = best // 32, best % 32
-    boxes = np.stack([x, y, x + 6, y + 6], 1).astype(np.float32)
-    return Detections(boxes, dark[best], (x % 2).astype(np.int32))
 
 
 def rows(boxes: np.ndarray, labels: np.ndarray) -> set[tuple[float, ...]]:
@@ -26,10 +15,10 @@ def rows(boxes: np.ndarray, labels: np.ndarray) -> set[tuple[float, ...]]:
 
 
 @pytest.fixture(params=list(engines.BACK_ENDS))
-def engine(request, tiny_onnx):
+def engine(request, tiny_onnx, tiny_engine):
     name = request.param
     if name == "fake":
-        yield FakeEngine(darkest, height=32, width=32, candidates=8)
+        yield tiny_engine
         return
     there = engines.available()[name]
     if not there.usable:
@@ -55,23 +44,23 @@ def test_it_is_an_engine_with_the_contract_of_a_detector(engine) -> None:
     }
 
 
-def test_outputs_are_what_was_declared_and_what_the_model_computes(engine) -> None:
+def test_outputs_are_what_was_declared_and_what_the_model_computes(engine, tiny_answer) -> None:
     planes = picture(1)
     outputs = engine.run({"planes": planes})
     assert {n: (a.dtype, a.shape) for n, a in outputs.items()} == {
         s.name: (s.dtype, s.shape) for s in engine.outputs
     }
-    expected = darkest(planes[0])
+    expected = tiny_answer(planes[0])
     # bfloat16 keeps 8 bits: scores within 2^-8, and near scores may change places.
     np.testing.assert_allclose(outputs["scores"][0], expected.scores, atol=2**-8)
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_float32_back_ends_compute_float32(tiny_onnx, name) -> None:
+def test_float32_back_ends_compute_float32(tiny_onnx, tiny_answer, name) -> None:
     if not (there := engines.available()[name]).usable:
         pytest.skip(f"{name}: {there}")
     planes = picture(2)
-    expected = darkest(planes[0])
+    expected = tiny_answer(planes[0])
     outputs = engines.load(tiny_onnx, name, threads=1).run({"planes": planes})
     # One division and one subtraction: two roundings of at most 2^-24 each.
     np.testing.assert_allclose(outputs["scores"][0], expected.scores, rtol=0, atol=2**-23)
