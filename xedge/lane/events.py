@@ -1,0 +1,105 @@
+"""What happens to a lane, and what it asks for: the whole vocabulary of its core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xedge.scanner.intake import Refusal
+from xedge.types import U8, Decision, Detections, Scan, Strip
+
+
+@dataclass(frozen=True, eq=False)
+class StripArrived:
+    """The detector gave a strip."""
+
+    strip: Strip
+
+
+@dataclass(frozen=True)
+class LinesLost:
+    """Lines came in and were lost before the core saw them."""
+
+    lines: int
+    cause: Refusal
+
+
+@dataclass(frozen=True, eq=False)
+class WindowDone:
+    """The engine has screened a window; boxes are in pixels of its planes."""
+
+    bag: int
+    index: int
+    detections: Detections
+
+
+@dataclass(frozen=True)
+class WindowFailed:
+    """A window was not screened: the engine failed, or the window was skipped."""
+
+    bag: int
+    index: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True)
+class SourceEnded:
+    """No more strips will come; ``error`` says why when that was not planned."""
+
+    error: str = ""
+
+
+Event = StripArrived | LinesLost | WindowDone | WindowFailed | Tick | SourceEnded
+
+
+@dataclass(frozen=True, eq=False)
+class RunWindow:
+    """Screen these planes; answer with one `WindowDone` or `WindowFailed`.
+
+    Attributes:
+        bag: Number of the bag.
+        index: Number of the window in the bag, from 0.
+        start: First line of the window in the scan.
+        planes: uint8 ``[3, h, w]``.
+    """
+
+    bag: int
+    index: int
+    start: int
+    planes: U8
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The windows of this bag need not be screened any more; each is answered all the same."""
+
+    bag: int
+
+
+@dataclass(frozen=True, eq=False)
+class Emit:
+    """Publish a decision: the only one there will ever be for its bag.
+
+    Attributes:
+        decision: The decision.
+        scan: The corrected lines it is about; None when the lane was too full to keep them.
+    """
+
+    decision: Decision
+    scan: Scan | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """A record for the journal."""
+
+    kind: str
+    fields: Mapping[str, int | float | str]
+
+
+Action = RunWindow | Cancel | Emit | Note

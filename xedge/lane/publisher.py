@@ -1,0 +1,109 @@
+"""What both drivers share: decisions and notes leave the lane here, and work is booked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xedge.errors import XedgeError
+from xedge.lane.core import LaneCore
+from xedge.lane.events import (
+    Action,
+    Cancel,
+    Emit,
+    Note,
+    RunWindow,
+    WindowDone,
+    WindowFailed,
+)
+from xedge.lane.journal import Journal, decision_record
+from xedge.lane.report import LaneReport
+from xedge.types import U8, Decision, Detections, Scan
+
+MAX_ERRORS = 100
+"""Messages kept; a lane may run for months."""
+
+Screen = Callable[[U8], Detections]
+"""Finds objects in one window's planes, boxes in their pixels: `Detector.detect_window`."""
+
+OnDecision = Callable[[Decision, Scan | None], None]
+
+
+class Publisher:
+    """Journals, then publishes, then remembers for the report."""
+
+    def __init__(self, on_decision: OnDecision | None, journal: Journal | None) -> None:
+        self._on_decision = on_decision
+        self._journal = journal
+        self._decisions: list[Decision] = []
+        self._errors: list[str] = []
+        self._journal_errors = 0
+        self.core_ns = 0
+        self.engine_ns = 0
+        self.windows = 0
+        self.belt_ns = 0
+
+    def publish(self, actions: tuple[Action, ...]) -> list[RunWindow | Cancel]:
+        """Carry out decisions and notes in their order; what is left is for the engine."""
+        orders: list[RunWindow | Cancel] = []
+        for action in actions:
+            if isinstance(action, Emit):
+                self._record("decision", decision_record(action.decision))
+                self._decisions.append(action.decision)
+                if self._on_decision is not None:
+                    self._on_decision(action.decision, action.scan)
+            elif isinstance(action, Note):
+                self._record(action.kind, dict(action.fields))
+                if error := str(action.fields.get("error", "")):
+                    self._note_error(action, error)
+            else:
+                orders.append(action)
+        return orders
+
+    def _note_error(self, note: Note, error: str) -> None:
+        bag = f"bag {note.fields['bag']}: " if "bag" in note.fields else ""
+        self.note_error(f"{bag}{error}")
+
+    def note_error(self, message: str) -> None:
+        """Keep a message for the report."""
+        if len(self._errors) < MAX_ERRORS:
+            self._errors.append(message)
+
+    def _record(self, kind: str, fields: dict[str, object]) -> None:
+        if self._journal is None:
+            return
+        try:
+            self._journal.write(kind, fields)
+        except OSError as error:
+            # A full disk stops the journal, never the lane.
+            self._journal_errors += 1
+            if self._journal_errors == 1:
+                self.note_error(f"the journal failed: {error}")
+
+    def report(self, core: LaneCore, realtime: bool) -> LaneReport:
+        """The outcome so far."""
+        return LaneReport(
+            decisions=tuple(self._decisions),
+            ledger=core.ledger,
+            health=core.health,
+            belt_s=self.belt_ns * 1e-9,
+            engine_s=self.engine_ns * 1e-9,
+            core_s=self.core_ns * 1e-9,
+            windows=self.windows,
+            errors=tuple(self._errors),
+            journal_errors=self._journal_errors,
+            realtime=realtime,
+        )
+
+
+def screen_window(screen: Screen, order: RunWindow) -> WindowDone | WindowFailed:
+    """The answer to an order; whatever the detector raises becomes a failure of its window."""
+    try:
+        found = screen(order.planes)
+    except Exception as error:  # any library may sit behind the callable: no error may pass
+        said = str(error) if isinstance(error, XedgeError) else f"{type(error).__name__}: {error}"
+        return WindowFailed(order.bag, order.index, said)
+    if not isinstance(found, Detections):
+        return WindowFailed(
+            order.bag, order.index, f"the detector answered {type(found).__name__}"
+        )  # fmt: skip
+    return WindowDone(order.bag, order.index, found)

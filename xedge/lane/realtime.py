@@ -1,0 +1,164 @@
+"""A lane on the real clock: acquisition and engine in threads of their own, never waited for.
+
+    acquisition thread   waits until a strip is due, puts it into the inbox; with too many strips
+                         in there the lines are lost, and counted
+    engine thread        takes an order, screens it, puts the answer into the inbox
+    caller's thread      takes what is in the inbox, or wakes for the next deadline; drives the core
+
+The inbox holds a limited number of strips; answers are limited by the core, which never has
+more than ``max_queued_windows`` unanswered.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from xedge.lane.clock import Clock
+from xedge.lane.config import LaneConfig
+from xedge.lane.core import LaneCore
+from xedge.lane.events import (
+    Cancel,
+    Event,
+    LinesLost,
+    RunWindow,
+    SourceEnded,
+    StripArrived,
+    Tick,
+    WindowFailed,
+)
+from xedge.lane.publisher import Publisher, Screen, screen_window
+from xedge.scanner.intake import Refusal
+from xedge.types import Strip
+
+SKIPPED = "skipped: its bag is decided"
+JOIN_S = 2.0
+
+
+class Inbox:
+    """What has happened and is not handled yet, in its order. Putting never blocks."""
+
+    def __init__(self, max_strips: int) -> None:
+        self._max_strips = max_strips
+        self._strips = 0
+        self._events: deque[Event] = deque()
+        self._changed = threading.Condition()
+
+    def put(self, event: Event) -> None:
+        """Add an event; a strip too many is turned into a count of lost lines."""
+        with self._changed:
+            if isinstance(event, StripArrived):
+                if self._strips >= self._max_strips:
+                    event = self._lost(len(event.strip))
+                else:
+                    self._strips += 1
+            self._events.append(event)
+            self._changed.notify()
+
+    def _lost(self, lines: int) -> LinesLost:
+        """The record of lost lines; joined with the last one, so that it does not pile up."""
+        if self._events and isinstance(self._events[-1], LinesLost):
+            last = self._events.pop()
+            assert isinstance(last, LinesLost)
+            lines += last.lines
+        return LinesLost(lines, Refusal.QUEUE_FULL)
+
+    def get(self, timeout_s: float | None) -> Event:
+        """The oldest event; a `Tick` when there is none for ``timeout_s``."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self._events), timeout_s):
+                return Tick()
+            event = self._events.popleft()
+            if isinstance(event, StripArrived):
+                self._strips -= 1
+            return event
+
+
+class RealTimeLane:
+    """Drives one core through one source on the real clock.
+
+    Args:
+        core: The lane's core.
+        screen: What finds objects in a window; called in a thread of its own.
+        publisher: Where actions go.
+        clock: What paces the belt.
+        config: The limits of the queues.
+    """
+
+    def __init__(
+        self, core: LaneCore, screen: Screen, publisher: Publisher, clock: Clock, config: LaneConfig
+    ) -> None:
+        self._core, self._screen = core, screen
+        self._publisher, self._clock = publisher, clock
+        self._inbox = Inbox(config.max_queued_strips)
+        self._orders: queue.Queue[RunWindow | None] = queue.Queue()
+        self._cancelled: set[int] = set()
+        self._stop = threading.Event()
+        self._epoch_ns: int | None = None  # the clock, less the belt's own time
+
+    def run(self, source: Iterable[Strip]) -> None:
+        """Screen the source to its end."""
+        acquisition = threading.Thread(
+            target=self._acquire, args=(source,), name="xedge-acquisition", daemon=True
+        )
+        engine = threading.Thread(target=self._screen_orders, name="xedge-engine", daemon=True)
+        acquisition.start()
+        engine.start()
+        try:
+            self._drive()
+        finally:
+            self._stop.set()
+            self._orders.put(None)
+            for thread in (acquisition, engine):
+                thread.join(JOIN_S)
+                if thread.is_alive():
+                    self._publisher.note_error(f"{thread.name} did not come back")
+
+    def _drive(self) -> None:
+        while not self._core.done:
+            wake_ns = self._core.next_wake_ns
+            timeout_s = None if wake_ns is None else max(0.0, (wake_ns - self._now_ns()) * 1e-9)
+            event = self._inbox.get(timeout_s)
+            began = self._clock.now_ns()
+            actions = self._core.handle(event, self._now_ns())
+            self._publisher.core_ns += self._clock.now_ns() - began
+            for order in self._publisher.publish(actions):
+                if isinstance(order, Cancel):
+                    self._cancelled.add(order.bag)
+                else:
+                    self._orders.put(order)
+
+    def _now_ns(self) -> int:
+        """The time on the clock of the strips' ``captured_ns``."""
+        return 0 if self._epoch_ns is None else self._clock.now_ns() - self._epoch_ns
+
+    def _acquire(self, source: Iterable[Strip]) -> None:
+        error = ""
+        last_ns: int | None = None
+        try:
+            for strip in source:
+                if self._epoch_ns is None:
+                    self._epoch_ns = self._clock.now_ns() - strip.captured_ns
+                self._clock.sleep_ns(strip.captured_ns - self._now_ns())
+                if self._stop.is_set():
+                    return
+                if last_ns is not None:
+                    self._publisher.belt_ns += max(0, strip.captured_ns - last_ns)
+                last_ns = strip.captured_ns
+                self._inbox.put(StripArrived(strip))
+        except Exception as raised:  # a source that fails ends the belt; the report says so
+            error = f"the source failed: {raised}"
+        self._inbox.put(SourceEnded(error))
+
+    def _screen_orders(self) -> None:
+        while (order := self._orders.get()) is not None:
+            if self._stop.is_set() or order.bag in self._cancelled:
+                self._inbox.put(WindowFailed(order.bag, order.index, SKIPPED))
+                continue
+            began = self._clock.now_ns()
+            answer = screen_window(self._screen, order)
+            self._publisher.engine_ns += self._clock.now_ns() - began
+            self._publisher.windows += 1
+            self._inbox.put(answer)

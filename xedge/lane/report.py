@@ -1,0 +1,102 @@
+"""What is left of a lane's run: decisions, books, times, health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xedge.lane.ledger import Ledger
+from xedge.scanner.health import DetectorHealth
+from xedge.types import Decision, Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class LaneReport:
+    """The outcome of `runner.run_lane`.
+
+    Attributes:
+        decisions: One for each bag, in the order of the bags.
+        ledger: The books at the end.
+        health: What the lines said of the detector.
+        belt_s: Seconds of belt time that the strips span.
+        engine_s: Seconds that the engine worked, measured call by call.
+        core_s: Seconds that the lane's own core worked: correction, cutting, windows, books.
+        windows: Windows screened.
+        errors: What went wrong, in words; at most `runner.MAX_ERRORS` of them.
+        journal_errors: Records that the journal could not take.
+        realtime: True when the lane ran on the real clock, False in compressed time.
+    """
+
+    decisions: tuple[Decision, ...]
+    ledger: Ledger
+    health: DetectorHealth
+    belt_s: float
+    engine_s: float
+    core_s: float
+    windows: int
+    errors: tuple[str, ...] = ()
+    journal_errors: int = 0
+    realtime: bool = False
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of work for all of it, on one thread."""
+        return self.engine_s + self.core_s
+
+    @property
+    def realtime_factor(self) -> float:
+        """Belt time over working time: above 1 one thread keeps up with the belt."""
+        return self.belt_s / self.busy_s if self.busy_s > 0 else float("inf")
+
+    @property
+    def late(self) -> int:
+        """Decisions made after their deadline."""
+        return sum(decision.late for decision in self.decisions)
+
+    def count(self, verdict: Verdict) -> int:
+        """Number of bags with this verdict."""
+        return sum(decision.verdict is verdict for decision in self.decisions)
+
+    def latency_ms(self, percentile: float) -> float:
+        """Milliseconds from a bag's last line to its decision; NaN without any bag.
+
+        A percentile is a latency that occurred, never a mean of two.
+        """
+        if not self.decisions:
+            return float("nan")
+        latencies = [decision.latency_ns / 1e6 for decision in self.decisions]
+        return float(np.percentile(latencies, percentile, method="higher"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values, without the decisions themselves."""
+        reasons: dict[str, int] = {}
+        for decision in self.decisions:
+            if decision.verdict is Verdict.NOT_CLEARED:
+                reasons[decision.reason.name] = reasons.get(decision.reason.name, 0) + 1
+        some = bool(self.decisions)
+        return {
+            "bags": self.ledger.bags_in,
+            "decisions": self.ledger.decisions,
+            "alarm": self.count(Verdict.ALARM),
+            "clear": self.count(Verdict.CLEAR),
+            "not_cleared": self.count(Verdict.NOT_CLEARED),
+            "not_cleared_by_reason": reasons,
+            "late": self.late,
+            "ledger": self.ledger.to_dict(),
+            "ledger_balanced": self.ledger.balanced,
+            "latency_ms": {
+                name: self.latency_ms(p) if some else None
+                for name, p in (("p50", 50.0), ("p99", 99.0), ("max", 100.0))
+            },
+            "realtime": self.realtime,
+            "realtime_factor": self.realtime_factor if self.busy_s > 0 else None,
+            "belt_s": self.belt_s,
+            "engine_s": self.engine_s,
+            "core_s": self.core_s,
+            "windows": self.windows,
+            "health": list(self.health.sentences()),
+            "errors": list(self.errors),
+            "journal_errors": self.journal_errors,
+        }
