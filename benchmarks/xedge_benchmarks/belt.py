@@ -1,0 +1,85 @@
+"""`xedge bench belt`: whether a lane keeps up with a simulated belt, and what comes late."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from xedge.sim.belt import SimulatedBelt
+
+from xedge.bundle import Bundle
+from xedge.detector import open_detector
+from xedge.engines.threads import lane_threads
+from xedge.lane.config import LaneConfig
+from xedge.lane.runner import run_lane
+from xedge.sim.bags import BagConfig
+from xedge.sim.physics import ScannerModel
+from xedge_benchmarks.contenders import flat_field
+from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
+from xedge_benchmarks.record import BenchRecord, new_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeltSettings:
+    """How a lane is measured.
+
+    Attributes:
+        engine: A back end's name, or ``auto``.
+        speed_m_s: Speed of the belt, metres a second.
+        bags: Bags on it.
+        seed: Of the belt.
+        threads: Threads of the engine; None leaves one core to the scanner's lines.
+        realtime: Run on the machine's clock. Otherwise the belt's idle time is skipped: work is
+            measured, waiting is computed.
+    """
+
+    engine: str = "auto"
+    speed_m_s: float = 0.5
+    bags: int = 40
+    seed: int = 1
+    threads: int | None = None
+    realtime: bool = False
+
+
+def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> BenchRecord:
+    """A record of a lane's run; ``results`` has the lane's own report.
+
+    Args:
+        bundle: The model, its ``fp32`` variant.
+        settings: The belt, the engine and the clock.
+
+    Raises:
+        EngineError: When the engine is not installed or refuses the model.
+        ConfigError: When the belt cannot run so.
+    """
+    scanner = ScannerModel()
+    belt = SimulatedBelt(
+        settings.seed, settings.bags, settings.speed_m_s, scanner=scanner, config=BagConfig()
+    )
+    # In real time the simulator must not take the cores that it is the load of.
+    strips = list(belt) if settings.realtime else belt
+    threads = settings.threads or lane_threads()
+    with open_detector(bundle, settings.engine, threads) as detector:
+        # The first run of an engine allocates; a lane warms up before its first bag as well.
+        detector.detect_window(np.zeros((3, bundle.spec.height, bundle.spec.width), np.uint8))
+        before = CpuTimes.now()
+        report = run_lane(
+            strips,
+            detector.detect_window,
+            flat_field(scanner),
+            LaneConfig.for_model(bundle.spec),
+            realtime=settings.realtime,
+        )
+        foreign = before.foreign_cores(CpuTimes.now())
+    return new_record(
+        "belt",
+        models={
+            bundle.spec.name: hashlib.sha256(bundle.model()).hexdigest(),
+            "bundle": bundle.sha256,
+        },
+        settings=dataclasses.asdict(settings) | {"threads": threads},
+        results=report.to_dict(),
+        notes=foreign_load_note(foreign),
+    )

@@ -1,0 +1,191 @@
+"""`xedge bench`: measure engines and the lane on this machine, and keep the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from xedge.bundle import open_bundle
+from xedge.errors import ConfigError
+from xedge_benchmarks.record import BenchRecord, checkout, write_record
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _common_options(command: Command) -> Command:
+    """The command with the options that all benchmarks share."""
+    options = (
+        click.option(
+            "--bundle",
+            "bundle_path",
+            type=click.Path(path_type=Path),
+            help="The model to measure; without it, the bundle that xedge ships.",
+        ),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run."),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of the records; without it, benchmarks/results of the checkout.",
+        ),
+        click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names."),
+        click.option("--json", "as_json", is_flag=True, help="Print the record as JSON."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group()
+def bench() -> None:
+    r"""Measure engines and the lane on this machine.
+
+    \b
+    Examples:
+      xedge bench engines
+      xedge bench belt --speed 0.5
+    """
+
+
+@bench.command()
+@click.option(
+    "--engine",
+    "names",
+    multiple=True,
+    help="An engine to measure, the first is what others are compared with; without it, all.",
+)
+@click.option("--rounds", type=click.IntRange(min=2), default=100, show_default=True)
+@click.option("--warmup", type=click.IntRange(min=0), default=10, show_default=True)
+@click.option("--bags", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@_common_options
+def engines(
+    names: tuple[str, ...],
+    rounds: int,
+    warmup: int,
+    bags: int,
+    seed: int,
+    bundle_path: Path | None,
+    threads: int | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    r"""Time one window of the model on every engine of this machine, in turn.
+
+    \b
+    Examples:
+      xedge bench engines
+      xedge bench engines --engine onnxruntime --engine openvino --threads 1 --rounds 500
+    """
+    from xedge_benchmarks.engines import EngineSettings, bench_engines
+
+    settings = EngineSettings(rounds=rounds, warmup=warmup, bags=bags, seed=seed, threads=threads)
+    record = bench_engines(open_bundle(bundle_path), names, settings)
+    path = _keep(record, out, scratch)
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+    else:
+        _print_engines(record, path)
+
+
+@bench.command()
+@click.option("--engine", default="auto", show_default=True, help="The engine to run.")
+@click.option(
+    "--speed",
+    "speed_m_s",
+    type=click.FloatRange(0.05, 2.0),
+    default=0.5,
+    show_default=True,
+    help="Speed of the belt, m/s.",
+)
+@click.option("--bags", type=click.IntRange(min=1), default=40, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--realtime", is_flag=True, help="Run on the clock instead of skipping idle time.")
+@_common_options
+def belt(
+    engine: str,
+    speed_m_s: float,
+    bags: int,
+    seed: int,
+    realtime: bool,
+    bundle_path: Path | None,
+    threads: int | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    r"""Screen a simulated belt: factor to real time, latency, late decisions, ledger.
+
+    \b
+    Examples:
+      xedge bench belt
+      xedge bench belt --speed 0.2 --bags 100 --realtime
+    """
+    from xedge_benchmarks.belt import BeltSettings, bench_belt
+
+    settings = BeltSettings(
+        engine=engine, speed_m_s=speed_m_s, bags=bags, seed=seed, threads=threads, realtime=realtime
+    )
+    record = bench_belt(open_bundle(bundle_path), settings)
+    path = _keep(record, out, scratch)
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+    else:
+        _print_belt(record, path)
+
+
+def _keep(record: BenchRecord, out: Path | None, scratch: bool) -> Path:
+    root = checkout()
+    if out is None and root is None:
+        raise ConfigError(
+            "there is no checkout to keep the record in", remedy="Name a folder with --out"
+        )
+    return write_record(record, out or (root or Path()) / "benchmarks" / "results", scratch=scratch)
+
+
+def _print_engines(record: BenchRecord, path: Path) -> None:
+    table = Table(
+        "engine", "median ms", "p90", "p99", "min", "max", "ratio to the first", "95 % interval"
+    )
+    for row in record.results["engines"]:
+        times = [f"{row[f'{key}_ms']:.2f}" for key in ("median", "p90", "p99", "min", "max")]
+        interval = f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}"
+        table.add_row(row["name"], *times, f"{row['ratio']:.3f}", interval)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    for name, reason in record.results["not_measured"].items():
+        console.print(f"not measured: {name}: {reason}")
+    _print_end(console, record, path)
+
+
+def _print_belt(record: BenchRecord, path: Path) -> None:
+    found, settings = record.results, record.settings
+    latency = found["latency_ms"]
+    rows = {
+        "belt": f"{settings['bags']} bags at {settings['speed_m_s']:g} m/s, "
+        f"{found['belt_s']:.1f} s of belt time",
+        "factor to real time": f"{found['realtime_factor']:.2f}, on one thread",
+        "last line to decision": f"p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms, "
+        f"max {latency['max']:.0f} ms of {found['decisions']} decisions",
+        "late": str(found["late"]),
+        "ledger": "balanced" if found["ledger_balanced"] else "NOT BALANCED",
+        "verdicts": f"{found['alarm']} alarm, {found['clear']} clear, "
+        f"{found['not_cleared']} not cleared",
+    }
+    table = Table(show_header=False)
+    for name, text in rows.items():
+        table.add_row(name, text)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    _print_end(console, record, path)
+
+
+def _print_end(console: Console, record: BenchRecord, path: Path) -> None:
+    for note in record.notes:
+        console.print(f"note: {note}")
+    console.print(f"record: {path}", soft_wrap=True)

@@ -1,0 +1,112 @@
+"""Contenders of `xedge bench engines`: one model on several engines, fed with the same windows."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+
+import numpy as np
+
+from xedge import engines
+from xedge.encode import AIR_PLANES
+from xedge.engines import Availability, Engine
+from xedge.errors import ConfigError
+from xedge.scanner.flatfield import FlatField
+from xedge.scanner.windows import WindowPlan
+from xedge.sim.bags import BagConfig, generate_bag
+from xedge.sim.physics import ScannerModel
+from xedge.spec import Channels, ModelSpec
+from xedge.types import U8
+from xedge_benchmarks.interleave import Contender
+
+NOT_MEASURED = frozenset({"fake"})
+"""Back ends that compute nothing."""
+
+RUN_LINES = 256
+"""Lines of the dark and the air run behind the flat field, a second of a slow belt."""
+
+
+def measurable_engines() -> dict[str, Availability]:
+    """Every back end that computes something, and whether it can be used here."""
+    return {name: state for name, state in engines.available().items() if name not in NOT_MEASURED}
+
+
+def flat_field(scanner: ScannerModel) -> FlatField:
+    """The correction of a simulated scanner, from a dark and an air run of its own."""
+    return FlatField.from_runs(
+        *scanner.dark_run(RUN_LINES, scanner.seed), *scanner.air_run(RUN_LINES, scanner.seed)
+    )
+
+
+def bag_windows(spec: ModelSpec, count: int, seed: int) -> tuple[U8, ...]:
+    """Windows of simulated bags as a lane gives them to an engine, uint8 ``[1, 3, h, w]``.
+
+    Each is the first window of a bag: corrected, encoded, air where the bag or the detector ends.
+
+    Args:
+        spec: The model's description.
+        count: How many bags.
+        seed: Of the first bag; the others follow.
+
+    Raises:
+        ConfigError: When the model does not take dual-energy planes of the simulator's width.
+    """
+    scanner = ScannerModel()
+    if spec.channels is not Channels.DUAL_ENERGY or scanner.elements > spec.width * spec.binning:
+        raise ConfigError(
+            "the simulator's bags do not fit the model",
+            expected=f"dual-energy planes of at least {scanner.elements} detector elements",
+            found=f"{spec.channels.value} planes of {spec.width * spec.binning} elements",
+        )
+    field = flat_field(scanner)
+    plan = WindowPlan.for_model(spec)
+    windows = []
+    for number in range(seed, seed + count):
+        bag = generate_bag(number, BagConfig(), scanner)
+        planes = plan.planes(*field.apply(bag.low, bag.high), 0)
+        window = np.empty((1, 3, spec.height, spec.width), np.uint8)
+        window[:] = AIR_PLANES[:, None, None]
+        window[0, :, : planes.shape[1], : planes.shape[2]] = planes
+        windows.append(window)
+    return tuple(windows)
+
+
+@contextlib.contextmanager
+def loaded_engines(
+    model: bytes, names: Sequence[str], threads: int | None
+) -> Iterator[tuple[Engine, ...]]:
+    """The model on each engine; all are closed at the end.
+
+    Args:
+        model: The ONNX file.
+        names: Back ends, by the names of `xedge.engines.BACK_ENDS`.
+        threads: Threads of one run, the same for all; None for every physical core.
+
+    Raises:
+        EngineError: When an engine is not installed or refuses the model.
+    """
+    with ExitStack() as stack:
+        yield tuple(
+            stack.enter_context(closing(engines.load(model, name, threads))) for name in names
+        )
+
+
+def engine_contender(name: str, engine: Engine, windows: Sequence[U8]) -> Contender:
+    """The contender that runs an engine on one window after the other, then from the start.
+
+    Contenders with the same windows see the same one in the same round.
+
+    Args:
+        name: Of the contender.
+        engine: A loaded detector.
+        windows: Planes uint8 ``[1, 3, h, w]``, at least one.
+
+    Raises:
+        ConfigError: When there is no window.
+    """
+    if not windows:
+        raise ConfigError("an engine cannot be measured without a window to feed")
+    feeds = itertools.cycle([{"planes": window} for window in windows])
+    return Contender(name, lambda: engine.run(next(feeds)))

@@ -1,0 +1,78 @@
+"""`xedge bench engines`: one window of a model on every engine of this machine, in turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xedge.bundle import Bundle
+from xedge.errors import EngineNotInstalled
+from xedge_benchmarks.contenders import (
+    bag_windows,
+    engine_contender,
+    loaded_engines,
+    measurable_engines,
+)
+from xedge_benchmarks.interleave import CpuTimes, foreign_load_note, interleave, summarize
+from xedge_benchmarks.record import BenchRecord, new_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """How engines are measured.
+
+    Attributes:
+        rounds: How often each is timed.
+        warmup: Untimed rounds beforehand.
+        bags: Simulated bags whose windows are fed.
+        seed: Of the first bag.
+        threads: Threads of one run; None for every physical core.
+    """
+
+    rounds: int = 100
+    warmup: int = 10
+    bags: int = 8
+    seed: int = 1
+    threads: int | None = None
+
+
+def bench_engines(
+    bundle: Bundle, names: Sequence[str] = (), settings: EngineSettings = EngineSettings()
+) -> BenchRecord:
+    """A record of the model on each engine; ``results`` has one entry an engine, in milliseconds.
+
+    Args:
+        bundle: The model, its ``fp32`` variant.
+        names: Engines to measure, compared with the first of them; none for all that are usable.
+        settings: Rounds, windows and threads.
+
+    Raises:
+        EngineError: When an engine that was asked for is absent, or none is usable.
+    """
+    table = measurable_engines()
+    chosen = list(names) or [name for name, state in table.items() if state.usable]
+    if not chosen:
+        raise EngineNotInstalled(
+            "there is no engine to measure", remedy="Run: pip install 'xedge[cpu]'"
+        )
+    model = bundle.model()
+    with loaded_engines(model, chosen, settings.threads) as engines:
+        windows = bag_windows(bundle.spec, settings.bags, settings.seed)
+        contenders = [
+            engine_contender(name, engine, windows)
+            for name, engine in zip(chosen, engines, strict=True)
+        ]
+        before = CpuTimes.now()
+        samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
+        foreign = before.foreign_cores(CpuTimes.now())
+    summaries = [dataclasses.asdict(summary) for summary in summarize(chosen, samples)]
+    absent = {name: str(state) for name, state in table.items() if not state.usable}
+    return new_record(
+        "engines",
+        models={bundle.spec.name: hashlib.sha256(model).hexdigest(), "bundle": bundle.sha256},
+        settings=dataclasses.asdict(settings),
+        results={"engines": summaries, "not_measured": absent},
+        notes=foreign_load_note(foreign),
+    )
