@@ -1,6 +1,5 @@
 """The detector's health: what is found, what is repaired, and what must be left alone."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +113,8 @@ def test_health_of_a_sound_detector_says_nothing() -> None:
     assert DetectorHealth(8).sentences() == ()
 
 
-def lab_pair(name):
-    folder = Path(os.environ.get("XEDGE_DATA", "")) / "dual-energy-lab"
-    if not os.environ.get("XEDGE_DATA") or not folder.is_dir():
-        pytest.skip("XEDGE_DATA names no folder with dual-energy-lab/")
-    record = loadmat(folder / f"basis_{name}.mat")
+def lab_pair(folder: Path, name: str):
+    record = loadmat(folder / "dual-energy-lab" / f"basis_{name}.mat")
     return tuple(
         np.round(65_535 * np.exp(record[key])).clip(0, 65_535).astype(np.uint16).T.copy()
         for key in ("data_low", "data_high")
@@ -126,9 +122,11 @@ def lab_pair(name):
 
 
 @pytest.mark.parametrize("name", ["apple", "apple_polyethyleno", "chiken"])
-def test_the_real_detector_s_failing_element_and_dead_samples_are_found(name: str) -> None:
+def test_the_real_detector_s_failing_element_and_dead_samples_are_found(
+    real_data: Path, name: str
+) -> None:
     """Element 180 is dark for up to half of the scan. The oracle knows where to look."""
-    low, high = lab_pair(name)
+    low, high = lab_pair(real_data, name)
     flat = FlatField.from_saturated_air(low, high)
     monitor = DetectorMonitor(flat)
     repaired = feed(monitor, low, high, size=32)
