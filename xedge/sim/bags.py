@@ -31,7 +31,8 @@ class BagConfig:
         width_mm: Narrowest and widest bag across it; both are cut to the detector.
         clean: Probability of a bag without any labelled object.
         objects: Most labelled objects in a bag that is not clean; one to this many.
-        few: Each further object is this times as likely as the one before; 1 makes all counts alike.
+        few: Each further object is this times as likely as the one before; 1 makes all
+            counts alike.
         density: Everyday things in a bag of 450 x 350 mm, on average.
         garments: Pieces of clothing in such a bag, on average.
         margin_lines: Fewest and most lines of air before and after the bag.
@@ -76,6 +77,10 @@ class BagConfig:
             )
 
 
+DEFAULT_BAG = BagConfig()
+DEFAULT_SCANNER = ScannerModel()
+
+
 @dataclass(frozen=True)
 class TruthObject:
     """A labelled object in a bag.
@@ -117,7 +122,9 @@ class PackedBag:
 
 
 def generate_bag(
-    seed: int, config: BagConfig = BagConfig(), scanner: ScannerModel = ScannerModel()
+    seed: int,
+    config: BagConfig = DEFAULT_BAG,
+    scanner: ScannerModel = DEFAULT_SCANNER,
 ) -> SimulatedBag:
     """A bag and its truth; the same seed gives the same bits.
 
@@ -147,7 +154,7 @@ def compose(seed: int, config: BagConfig, scanner: ScannerModel) -> PackedBag:
     centre_x = scanner.elements / 2 + float(rng.uniform(-slack, slack)) * 0.6
     origin = (round(centre_x), int(before) - drawn.y0)
     Projection(drawn.x0 + origin[0], drawn.y0 + origin[1], drawn.basis_cm).add_to(canvas)
-    space = _Space(rng, shell, origin, scale, canvas.any(axis=0))
+    space = _Space(rng, shell, origin, scale, np.asarray(canvas.any(axis=0)))
     fullness = length * width / (450.0 * 350.0)
     _pack_clothes(space, canvas, config.garments * fullness)
     _pack_things(space, canvas, config.density * fullness)
@@ -280,7 +287,7 @@ def _overlap(a: Projection, b: Projection) -> float:
     (_, ha, wa), (_, hb, wb) = a.basis_cm.shape, b.basis_cm.shape
     w = min(a.x0 + wa, b.x0 + wb) - max(a.x0, b.x0)
     h = min(a.y0 + ha, b.y0 + hb) - max(a.y0, b.y0)
-    return max(0, w) * max(0, h) / min(ha * wa, hb * wb)
+    return float(max(0, w) * max(0, h) / min(ha * wa, hb * wb))
 
 
 def _truth(label: str, drawn: Projection, canvas: F32) -> TruthObject | None:

@@ -75,7 +75,9 @@ def tables() -> Tables:
         mass, density = data["mass_attenuation_cm2_g"], data["densities_g_cm3"]
         loaded = Tables(
             energies_kev=data["energies_kev"],
-            spectra={int(kv): row for kv, row in zip(data["kilovolts"], data["spectra"])},
+            spectra={
+                int(kv): row for kv, row in zip(data["kilovolts"], data["spectra"], strict=True)
+            },
             response=data["response"],
             names=tuple(str(name) for name in data["names"]),
             linear_per_cm=mass * density[:, None],

@@ -63,7 +63,7 @@ def add_patch(basis_cm: F32, patch: Patch, material: str, fill: float = 1.0) -> 
     """Add a thickness map that lies within ``basis_cm`` as a material."""
     h, w = patch.mm.shape
     target = basis_cm[:, patch.y0 : patch.y0 + h, patch.x0 : patch.x0 + w]
-    for plane, share in zip(target, per_mm(material)):
+    for plane, share in zip(target, per_mm(material), strict=True):
         plane += patch.mm * np.float32(share * fill)
 
 

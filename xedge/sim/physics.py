@@ -186,7 +186,8 @@ class ScannerModel:
         # The collimator keeps scatter to its own line, nearly: wide across, narrow along.
         lost = cv2.GaussianBlur(lost, (0, 0), sigmaX=8.0, sigmaY=1.0) * np.float32(self.scatter)
         lost += np.float32(self.glare) * coarse.mean(axis=1, keepdims=True)
-        return cv2.resize(lost, (elements, lines), interpolation=cv2.INTER_LINEAR)
+        spread = cv2.resize(lost, (elements, lines), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(spread, np.float32)
 
     def _digitise(self, energy: int, counts: F32, rng: np.random.Generator) -> U16:
         pattern = _fixed_pattern(self)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from xedge.types import F32
+from xedge.types import F32, U8
 
 F64 = npt.NDArray[np.float64]
 
@@ -101,10 +101,10 @@ class Prism:
             return Patch(
                 x0, y0, cover.astype(np.float32) * np.float32(self.mm / 255 * pose.stretch)
             )
-        depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+        depth = _distance(mask)
         profile = _rounded(depth, self.rounding * pose.scale * _SUPERSAMPLING)
         profile *= np.float32(self.mm * pose.stretch)
-        return Patch(x0, y0, cv2.resize(profile, (w, h), interpolation=cv2.INTER_AREA))
+        return Patch(x0, y0, _shrunk(profile, w, h))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,14 +170,14 @@ class Rod:
         canvas = np.full((h * factor, w * factor), 255, np.uint8)
         line = _fixed_point(points, x0, y0)
         cv2.polylines(canvas, [line], self.closed, 0, 1, cv2.LINE_8, _SHIFT)
-        distance = cv2.distanceTransform(canvas, cv2.DIST_L2, 3)
+        distance = _distance(canvas)
         distance *= np.float32(1.0 / factor)
         thickness = _chord(distance, max(radius, 0.5))
         if self.bore > 0:
             thickness -= _chord(distance, self.bore * pose.scale)
         # A wire thinner than a pixel keeps its mass: its chord is spread over that pixel.
         thickness *= np.float32(min(1.0, radius / 0.5) ** 2 / pose.scale)
-        return Patch(x0, y0, cv2.resize(thickness, (w, h), interpolation=cv2.INTER_AREA))
+        return Patch(x0, y0, _shrunk(thickness, w, h))
 
 
 Shape = Prism | Turned | Rod
@@ -193,6 +193,15 @@ def _fixed_point(points: F64, x0: int, y0: int) -> npt.NDArray[np.int32]:
     # cv2 puts a pixel's centre at its integer coordinate, we put it at one half.
     scaled = (points - (x0, y0)) * _SUPERSAMPLING - 0.5
     return np.rint(scaled * (1 << _SHIFT)).astype(np.int32)
+
+
+def _distance(mask: U8) -> F32:
+    """Distance of every pixel to the nearest zero of a mask, float32."""
+    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), np.float32)
+
+
+def _shrunk(supersampled: F32, w: int, h: int) -> F32:
+    return np.asarray(cv2.resize(supersampled, (w, h), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _rounded(depth: F32, radius: float) -> F32:
@@ -237,7 +246,8 @@ def rounded_rectangle(
         cx, cy = sx * (length / 2 - corner), sy * (width / 2 - corner)
         angle = turn + k * np.pi / 2
         points.append(np.stack([cx + corner * np.cos(angle), cy + corner * np.sin(angle)], axis=1))
-    return np.concatenate(points) + (x, y)
+    outline: F64 = np.concatenate(points) + np.array([x, y])
+    return outline
 
 
 def ellipse(rx: float, ry: float, x: float = 0.0, y: float = 0.0, count: int = 40) -> F64:
