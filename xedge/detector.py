@@ -23,7 +23,7 @@ from xedge.engines.base import Engine
 from xedge.errors import ConfigError, EngineLoadError, EngineRunError, ImageError, LineError
 from xedge.pictures import ColourPicture, DualEnergyPicture, read_picture
 from xedge.postprocess import candidates, detections
-from xedge.preprocess import Placement, counts_from_pseudo_colour
+from xedge.preprocess import Placement, counts_from_pseudo_colour, pad_planes
 from xedge.scanner.windows import WindowPlan, merge
 from xedge.spec import Channels, ModelSpec
 from xedge.types import AIR_COUNTS, U8, U16, Detections
@@ -319,14 +319,9 @@ def _without_partner(these: Detections, others: Detections, limit: Tolerance, su
 
 def _padded(planes: U8, spec: ModelSpec) -> U8:
     """The planes as the engine takes them, with air at the right and the bottom."""
-    _, h, w = planes.shape
     white = spec.channels is Channels.PSEUDO_COLOUR
     air = np.full(3, 255, np.uint8) if white else AIR_PLANES
-    window = np.empty((1, 3, spec.height, spec.width), np.uint8)
-    window[0, :, h:, :] = air[:, None, None]
-    window[0, :, :h, w:] = air[:, None, None]
-    window[0, :, :h, :w] = planes
-    return window
+    return pad_planes(planes, spec.height, spec.width, air)[None]
 
 
 def _in_source(found: Detections, place: Placement) -> Detections:

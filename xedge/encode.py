@@ -88,4 +88,5 @@ def dual_energy_planes(low: U16, high: U16, binning: int = 1) -> U8:
 AIR_PLANES: U8 = dual_energy_planes(
     np.full((1, 1), AIR_COUNTS, np.uint16), np.full((1, 1), AIR_COUNTS, np.uint16)
 )[:, 0, 0]
+AIR_PLANES.flags.writeable = False
 """The three plane values of air, uint8 ``[3]``: what pads a window beyond the detector."""

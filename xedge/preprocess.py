@@ -41,7 +41,7 @@ _INKS: tuple[tuple[float, tuple[float, float, float]], ...] = (
 
 
 def _material(ratio: F64, depth: F64) -> F64:
-    """Material number of a ratio of logarithms at a depth: 0.1 water, 0.5 aluminium, 1.1 steel or so.
+    """Material number of a ratio of logarithms at a depth: water 0.1, aluminium 0.5, steel 1.1.
 
     With a 160 kV tungsten spectrum and a sandwich detector, ``ratio - 1.19`` of one metal falls
     as about ``1 / (0.35 + 0.75 * depth)`` as the beam hardens, so the product is nearly constant
@@ -113,6 +113,7 @@ def pseudo_colour(low: U16, high: U16) -> U8:
     steps = (_RATIOS - 1) / (_RATIO_LAST - _RATIO_FIRST)
     ratio -= np.float32(_RATIO_FIRST)
     ratio *= np.float32(steps)
+    ratio += np.float32(0.5)
     np.clip(ratio, 0, _RATIOS - 1, out=ratio)
     index = rows[high]
     index += ratio.astype(np.int32)
@@ -122,21 +123,35 @@ def pseudo_colour(low: U16, high: U16) -> U8:
     return np.ascontiguousarray(rgba[..., :3])
 
 
+def _cells(rgb: U8) -> U16:
+    """Which of 32 x 32 x 32 cells each colour ``[..., 3]`` is in; white and black are centres."""
+    step: U16 = ((np.arange(256) * 31 + 127) // 255).astype(np.uint16)
+    red, green, blue = (step[rgb[..., channel]] for channel in range(3))
+    index = red * np.uint16(1024) + green * np.uint16(32) + blue
+    return index.astype(np.uint16)
+
+
 @functools.cache
 def _inverse() -> tuple[U16, U16]:
-    """Low and high counts of the palette's nearest colour, for 32 x 32 x 32 colours."""
-    depths, ratios = _depth_axis()[::8], _ratio_axis()[::8]
+    """Low and high counts of the palette's nearest colour, for the centre of each cell."""
+    depths, ratios = _depth_axis(), _ratio_axis()
     # A picture cannot hold what lies below its palette's black; 0.85 keeps a trace of light.
     usable = depths <= 0.85 * _DEPTH_LIMIT
-    depths = depths[usable]
-    palette = _palette()[::8, ::8, :3][usable].reshape(-1, 3).astype(np.float32)
-    levels = np.rint(np.arange(32) * 255 / 31).astype(np.float32)
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    colours = _palette()[usable, :, :3].reshape(-1, 3)
+    levels = np.arange(32) * np.float32(255 / 31)
+    centres = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    # One colour of the palette a cell, the nearest to its centre, leaves few enough to search.
+    cells = _cells(colours)
+    offset = ((colours - centres[cells]) ** 2).sum(1)
+    order = np.lexsort((offset, cells))
+    chosen = order[np.unique(cells[order], return_index=True)[1]]
+    palette = colours[chosen].astype(np.float32)
     squares = (palette**2).sum(1)
     nearest = np.concatenate(
-        [np.argmin(squares - 2 * block @ palette.T, axis=1) for block in np.split(grid, 32)]
+        [np.argmin(squares - 2 * block @ palette.T, axis=1) for block in np.split(centres, 32)]
     )
-    depth, ratio = depths[nearest // ratios.size], ratios[nearest % ratios.size]
+    row, column = np.divmod(chosen[nearest], ratios.size)
+    depth, ratio = depths[row], ratios[column]
     low_depth = np.maximum(ratio * (depth + _THIN) - _THIN * _WATER, 0.0)
     low = np.rint(AIR_COUNTS * np.exp(-low_depth)).astype(np.uint16)
     return low, np.rint(AIR_COUNTS * np.exp(-depth)).astype(np.uint16)
@@ -162,8 +177,7 @@ def counts_from_pseudo_colour(rgb: U8) -> tuple[U16, U16]:
             found=f"{rgb.dtype} {list(rgb.shape)}",
         )
     low, high = _inverse()
-    step = ((np.arange(256) * 31 + 127) // 255).astype(np.uint16)
-    index = (step[rgb[..., 0]] << 10) | (step[rgb[..., 1]] << 5) | step[rgb[..., 2]]
+    index = _cells(rgb)
     return low[index], high[index]
 
 
