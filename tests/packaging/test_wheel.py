@@ -1,11 +1,8 @@
-"""The wheel: exactly the packages' files, and a device that gets base + `ort` alone."""
+"""The wheel: what is in it."""
 
 from __future__ import annotations
 
 import configparser
-import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Final
@@ -24,41 +21,6 @@ PACKAGES: Final = {
 LARGEST_BUNDLE: Final = 24 * 10**6
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the tree as it is, built from a copy.
-
-    setuptools leaves a `build` folder in the tree and puts what lies there into the next wheel:
-    a module that was deleted since would come back.
-    """
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for folder in PACKAGES:
-        shutil.copytree(
-            ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__", ".*")
-        )
-    run([sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)], out)
-    (built,) = out.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="session")
-def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a new environment with the wheel and its extra `ort`, and nothing else."""
-    folder = tmp_path_factory.mktemp("device")
-    run([sys.executable, "-m", "venv", str(folder / "venv")], folder)
-    python = folder / "venv/bin/python"
-    run([str(python), "-m", "pip", "install", "-qq", f"{wheel}[ort]"], folder)
-    return python
-
-
-def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def names_in(wheel: Path) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -197,9 +198,26 @@ def test_completion_answers_a_shell(plugin: Path, words: str, expected: list[str
     assert [item for item in found if not item.endswith(("--help", "--version"))] == expected
 
 
-def test_every_extra_that_is_named_exists() -> None:
-    extras = set(importlib.metadata.metadata("xedge").get_all("Provides-Extra") or ())
-    assert set(EXTRA_OF.values()) <= extras
+def test_every_extra_and_its_packages_are_known() -> None:
+    """An absent package of any extra must get its one line, not a traceback."""
+    metadata = importlib.metadata.metadata("xedge")
+    assert set(EXTRA_OF.values()) <= set(metadata.get_all("Provides-Extra") or ())
+    optional = {
+        re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+        for requirement in importlib.metadata.requires("xedge") or ()
+        if "extra ==" in requirement
+    }
+    modules_of: dict[str, set[str]] = {}
+    for module, distributions in importlib.metadata.packages_distributions().items():
+        for name in distributions:
+            modules_of.setdefault(name.lower().replace("_", "-"), set()).add(module)
+    assert optional & set(modules_of), "the extras are not installed: nothing was tested"
+    unknown = {
+        name
+        for name in optional & set(modules_of) - {"xedge"}
+        if modules_of[name].isdisjoint(EXTRA_OF)
+    }
+    assert unknown == set()
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
