@@ -58,7 +58,9 @@ class Detector:
             raise ConfigError("a score threshold cannot be used", expected="0..1",
                               found=str(threshold))  # fmt: skip
         self._engine, self._spec, self._threshold = engine, spec, threshold
-        self._plan = WindowPlan.for_model(spec)
+        # At most half of a window, or there would be more overlap than progress.
+        overlap = min(WindowPlan.overlap // spec.binning, spec.height // 2) * spec.binning
+        self._plan = WindowPlan.for_model(spec, overlap)
 
     @property
     def spec(self) -> ModelSpec:
