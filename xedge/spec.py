@@ -113,7 +113,7 @@ class ModelSpec:
         try:
             record: dict[str, Any] = json.loads(text)
             schema = record.pop("schema", None)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise BundleError(
                 "the model's description is not JSON", remedy="Export the model again"
             ) from error
