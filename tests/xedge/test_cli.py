@@ -251,4 +251,5 @@ def test_installed_command_keeps_the_rules(entry_point: importlib.metadata.Entry
     assert len(line.split()) > 2, f"{entry_point.value} has no docstring"
     for command in leaves(entry_point.load()):
         assert "--json" in {option for p in command.params for option in p.opts}, command.name
-        assert "Example" in (command.help or ""), f"{command.name}: its help shows no example"
+        text = f"{command.help}{command.epilog}"
+        assert "Example" in text, f"{command.name}: its help shows no example"
