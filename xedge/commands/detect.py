@@ -75,8 +75,6 @@ def detect(
     """  # noqa: D301  # click wants the character, not a backslash
     opened = open_bundle(bundle)
     findings = []
-    if draw is not None:
-        _make_folder(draw)
     with (
         open_detector(opened, engine, threads, score_threshold=threshold) as detector,
         Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress,
@@ -91,9 +89,9 @@ def detect(
             findings.append(finding)
             if draw is not None:
                 drawn = draw_detections(picture.rgb, found, opened.spec.classes)
-                _write_png(draw / finding.drawing(len(findings)), drawn)
+                _write(draw / finding.drawing(len(findings)), _png(drawn))
     if draw is not None:
-        (draw / "index.html").write_text(_page(findings, opened, engine, pixel_mm))
+        _write(draw / "index.html", _page(findings, opened, engine, pixel_mm).encode())
     if as_json:
         classes = opened.spec.classes
         click.echo(json.dumps([finding.record(classes) for finding in findings], indent=1))
@@ -153,20 +151,23 @@ def _table(findings: list[Finding], classes: tuple[str, ...]) -> Table:
     return table
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"the folder {folder} cannot be made", found=error.strerror or str(error),
-            remedy="Name another one with --draw",
-        ) from error  # fmt: skip
-
-
-def _write_png(path: Path, rgb: U8) -> None:
+def _png(rgb: U8) -> bytes:
     good, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
     assert good  # an 8-bit picture in memory can always be encoded
-    path.write_bytes(data.tobytes())
+    return bytes(data.tobytes())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file of the page; its folder is made when it is not there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written",
+            found=error.strerror or str(error),
+            remedy="Name another folder with --draw",
+        ) from error
 
 
 _STYLE = """
