@@ -79,7 +79,7 @@ class Intake:
         self._next_line, self._repeated_end = strip.first_line + lines, None
         self._unplaced = 0
         # After a restart nobody knows how many lines are gone: as many as a strip, say.
-        return self._by_encoder(strip, missing, missing if gap >= 0 else lines)
+        return self._by_encoder(strip, missing, missing if gap >= 0 else lines, max(0, gap))
 
     def lost(self, lines: int, cause: Refusal) -> Admission:
         """What to do about lines that came in but cannot be judged, or be used."""
@@ -91,8 +91,8 @@ class Intake:
         goes_on = self._encoder is None or int(strip.encoder[0]) > self._encoder
         return goes_on and strip.first_line == self._repeated_end
 
-    def _by_encoder(self, strip: Strip, missing: int, hole: int) -> Admission:
-        """Drop lines at places of the belt that have been scanned."""
+    def _by_encoder(self, strip: Strip, missing: int, hole: int, gap: int) -> Admission:
+        """Drop lines at places of the belt that have been scanned; ``gap`` lines were not."""
         places = strip.encoder
         reached = np.maximum.accumulate(places)
         before = np.empty_like(places)
@@ -108,9 +108,10 @@ class Intake:
                 refused[Refusal.REVERSED] = back
         if not use.any():
             return Admission(None, refused, missing, hole)
-        steps = places[use] - before[use]
+        steps = (places[use] - before[use]) / self._counts_per_line
+        steps[0] -= gap
         # Four lines' worth of counts between neighbours: the encoder jumped, or the belt slipped.
-        jump = int(steps.max()) if self._encoder is not None else 0
-        jumped = int(jump / self._counts_per_line) - 1 if jump > 4 * self._counts_per_line else 0
+        jump = int(steps.max()) - 1 if self._encoder is not None else 0
+        jumped = jump if jump > 3 else 0
         self._encoder = int(reached[-1])
         return Admission(use, refused, missing, max(hole, jumped))

@@ -372,7 +372,11 @@ class StripReader:
         return encoder, low.reshape(shape), high.astype(np.uint16, copy=False).reshape(shape)
 
     def _check_end(self, lines: int, size: int) -> None:
-        if size or self._file.read(_CRC.size) != _CRC.pack(zlib.crc32(b"")):
+        crc = self._file.read(_CRC.size)
+        if len(crc) < _CRC.size:
+            self._end_missing()
+            return
+        if size or crc != _CRC.pack(zlib.crc32(b"")):
             raise self._broken("a damaged end")
         if lines != self._lines:
             raise self._broken(f"{self._lines} lines where the end says {lines}")

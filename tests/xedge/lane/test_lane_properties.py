@@ -32,9 +32,7 @@ BELTS = st.lists(
 TROUBLES = st.sampled_from(
     ["", "", "", "", "drop", "repeat", "swap", "width", "damage", "stand", "back", "jump", "queue"]
 )
-ANSWERS = st.sampled_from(
-    ["clear"] * 4 + ["twice"] * 2 + ["alarm", "nan", "inf", "fail", "never"]
-)
+ANSWERS = st.sampled_from(["clear"] * 4 + ["twice"] * 2 + ["alarm", "nan", "inf", "fail", "never"])
 
 
 def troubled(belt, marks, data):
