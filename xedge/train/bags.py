@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -107,7 +108,8 @@ class BagStore:
             return
         fixed = ([value] * len(missing) for value in (self.folder, self.binning, self.packing))
         folders, binnings, packings = fixed
-        with ProcessPoolExecutor(workers) as pool:
+        # One BLAS thread each: with one process a core, more only wait for each other.
+        with ProcessPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
             for _ in pool.map(_store, folders, missing, binnings, packings, chunksize=4):
                 advance()
 
