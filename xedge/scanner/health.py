@@ -3,7 +3,7 @@
 Matter and a faulty element can look alike: a blade seen edge-on is one element wide and dark
 for hundreds of lines. So an element is called faulty only on *idle* lines, where nearly all
 others see air; what is known from there is repaired in the bags that follow, wherever it
-disagrees with both its neighbours. A single sample that is dark against all four neighbours
+disagrees with both its neighbours. A single sample that is dark against all eight neighbours
 is no object (0.6 mm both ways): it is repaired at sight and counted as a glitch.
 """
 
@@ -201,17 +201,21 @@ class DetectorMonitor:
         lines[:, repair.columns] = np.where(write, wanted + np.float32(0.5), found)
 
     def _repair_glitches(self, energy: int, lines: U16) -> None:
-        """Repair samples that are dark against the elements and the lines beside them."""
+        """Repair samples that are dark against all eight around them, diagonals included: a
+        thin wire across the belt at an angle is dark against the four beside each sample.
+        """
         before = self._previous[energy]
         above = np.concatenate((lines[:1] if before is None else before[None], lines[:-1]))
         # The next strip's line is not there yet: the last line is judged by what came before.
         below = np.concatenate((lines[1:], above[-1:]))
         if before is None:
             above[0] = below[0]
+        around = np.minimum(above, below)
+        column = np.minimum(around, lines)
         beside = np.empty_like(lines)
-        beside[:, 1:-1] = np.minimum(lines[:, :-2], lines[:, 2:])
-        beside[:, 0], beside[:, -1] = lines[:, 1], lines[:, -2]
-        darkest = np.minimum(beside, np.minimum(above, below))
+        np.minimum(column[:, :-2], column[:, 2:], out=beside[:, 1:-1])
+        beside[:, 0], beside[:, -1] = column[:, 1], column[:, -2]
+        darkest = np.minimum(beside, around)
         glitch = (lines < darkest >> 1) & (darkest > SHADOW)
         self._previous[energy] = lines[-1].copy()
         if glitch.any():

@@ -81,6 +81,17 @@ def test_single_dead_samples_are_repaired_and_counted() -> None:
     assert monitor.health().glitches == (5, 0)
 
 
+def test_a_thin_wire_at_an_angle_is_left_alone() -> None:
+    low, high = air(60), air(60)
+    for row in range(60):
+        low[row, 2 + row] = 9_000
+    monitor = DetectorMonitor(plain_flat_field())
+    given = low.copy()
+    out, _ = feed(monitor, low, high)
+    # Its two ends have a neighbour on one side only, and are alone no more than the rest.
+    np.testing.assert_array_equal(out, given)
+
+
 def test_noise_in_deep_shadow_is_left_alone() -> None:
     rng = np.random.default_rng(3)
     low = rng.poisson(6, (200, ELEMENTS)).astype(np.uint16) * 100
