@@ -1,0 +1,55 @@
+"""What the commands that screen a belt share: the engine's choice, and its first, slow run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from xedge import engines
+from xedge.bundle import Bundle
+from xedge.detector import Detector, open_detector
+from xedge.engines.threads import lane_threads
+
+
+@dataclass(frozen=True)
+class EngineUsed:
+    """The engine that screened.
+
+    Attributes:
+        name: Of `xedge.engines.BACK_ENDS`; never ``auto``.
+        version: Of its library.
+        threads: Threads of one run.
+    """
+
+    name: str
+    version: str
+    threads: int
+
+
+@contextmanager
+def warm_detector(
+    bundle: Bundle, engine: str = "auto", threads: int | None = None
+) -> Iterator[tuple[Detector, EngineUsed]]:
+    """A detector that has run once, and the engine that ``auto`` stood for.
+
+    Args:
+        bundle: The model.
+        engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
+        threads: Threads of one run; None leaves a core to the detector's lines.
+
+    Raises:
+        EngineError: When the engine is not installed or refuses the model.
+    """
+    threads = threads or lane_threads()
+    found = engines.available()
+    if engine == "auto":
+        # Without any, `auto` stays, and loading it says what to install.
+        engine = next((name for name in engines.AUTO if found[name].usable), engine)
+    with open_detector(bundle, engine, threads) as detector:
+        # The first run of an engine allocates: no bag should wait for that.
+        spec = bundle.spec
+        detector.detect_window(np.zeros((3, spec.height, spec.width), np.uint8))
+        yield detector, EngineUsed(engine, found[engine].detail, threads)
