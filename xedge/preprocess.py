@@ -22,19 +22,27 @@ from xedge.types import AIR_COUNTS, F32, U8, U16
 
 F64 = npt.NDArray[np.float64]
 
-_DEPTHS, _RATIOS = 1024, 256
-_DEPTH_LIMIT = 8.0
-"""Attenuation -ln(high / AIR) at the last row of the palette: 20 counts of 60,000."""
-_RATIO_FIRST, _RATIO_LAST = 1.0, 4.0
+_DEPTHS, _RATIOS = 512, 512
+_DEPTH_LIMIT = 7.0
+"""Attenuation -ln(high / AIR) at the last row of the palette: 55 counts of 60,000."""
+_RATIO_FIRST, _RATIO_LAST = 1.0, 3.0
 _THIN = 0.01
 """Added to both logarithms (times `_WATER`): below it a ratio is noise and reads as organic."""
 _WATER = 1.25
+_STRAY = (220, 110)
+"""Counts of scatter and glare, low and high, taken off before the logarithm.
+
+Behind thick metal they are most of what is read, and would draw its ratio to that of water. Some
+0.4 % and 0.2 % of air is usual; it is a constant for the eye, and no correction for a model.
+"""
+_SOFT = 60.0
+"""Counts: about the noise there, below which a difference of counts means nothing."""
 
 _INKS: tuple[tuple[float, tuple[float, float, float]], ...] = (
     (0.00, (0.06, 0.40, 1.10)),  # organic: orange
     (0.20, (0.10, 0.38, 1.06)),
     (0.53, (0.76, 0.22, 0.84)),  # aluminium, glass, salts: green
-    (1.05, (1.10, 0.50, 0.12)),  # steel: blue
+    (0.85, (1.10, 0.50, 0.12)),  # steel: blue
     (1.60, (1.10, 0.74, 0.16)),  # copper and heavier, thick: violet-blue
 )
 """Material number (see `_material`) and how strongly its colour absorbs red, green, blue."""
@@ -64,7 +72,7 @@ def _ratio_axis() -> F64:
 
 @functools.cache
 def _palette() -> U8:
-    """RGB of every depth and ratio, uint8 ``[1024, 256, 4]``; the fourth byte is not used."""
+    """RGB of every depth and ratio, uint8 ``[512, 512, 4]``; the fourth byte is not used."""
     depth, ratio = _depth_axis()[:, None], _ratio_axis()[None, :]
     number = _material(ratio, depth)
     stops = [stop for stop, _ in _INKS]
@@ -80,13 +88,31 @@ def _palette() -> U8:
     return palette
 
 
+def _attenuation(stray: int) -> F64:
+    """-ln of the share of air that each count 0..65535 stands for, stray counts taken off.
+
+    The difference d becomes (d + sqrt(d^2 + 4 s^2)) / 2, s being `_SOFT`, which has no corner where
+    d vanishes, never reaches zero, and is undone by p - s^2 / p.
+    """
+    excess = np.arange(65536, dtype=np.float64) - stray
+    primary = (excess + np.hypot(excess, 2 * _SOFT)) / 2
+    depth: F64 = np.maximum(np.log((AIR_COUNTS - stray) / primary), 0.0)
+    return depth
+
+
+def _counts(depth: F64, stray: int) -> U16:
+    """The counts behind matter of an attenuation: the inverse of `_attenuation`."""
+    primary = (AIR_COUNTS - stray) * np.exp(-depth)
+    counts: U16 = np.rint(np.maximum(primary - _SOFT**2 / primary + stray, 0)).astype(np.uint16)
+    return counts
+
+
 @functools.cache
-def _count_tables() -> tuple[F32, npt.NDArray[np.int32]]:
-    """For each count 0..65535: its attenuation, and its row of the palette times 256."""
-    counts = np.maximum(np.arange(65536, dtype=np.float64), 1.0)
-    attenuation = np.maximum(np.log(AIR_COUNTS / counts), 0.0)
-    rows = np.rint((_DEPTHS - 1) * np.sqrt(np.minimum(attenuation / _DEPTH_LIMIT, 1.0)))
-    return attenuation.astype(np.float32), rows.astype(np.int32) * _RATIOS
+def _count_tables() -> tuple[F32, F32, npt.NDArray[np.int32]]:
+    """For each count: its attenuation when low and when high, and where its palette row starts."""
+    low, high = (_attenuation(stray) for stray in _STRAY)
+    rows = np.rint((_DEPTHS - 1) * np.sqrt(np.minimum(high / _DEPTH_LIMIT, 1.0)))
+    return low.astype(np.float32), high.astype(np.float32), rows.astype(np.int32) * _RATIOS
 
 
 def pseudo_colour(low: U16, high: U16) -> U8:
@@ -106,10 +132,10 @@ def pseudo_colour(low: U16, high: U16) -> U8:
             found=f"low {low.dtype} {list(low.shape)}, high {high.dtype} {list(high.shape)}",
             remedy="Give the corrected counts of both energies",
         )
-    attenuation, rows = _count_tables()
-    ratio = attenuation[low]
+    of_low, of_high, rows = _count_tables()
+    ratio = of_low[low]
     ratio += np.float32(_THIN * _WATER)
-    ratio /= attenuation[high] + np.float32(_THIN)
+    ratio /= of_high[high] + np.float32(_THIN)
     steps = (_RATIOS - 1) / (_RATIO_LAST - _RATIO_FIRST)
     ratio -= np.float32(_RATIO_FIRST)
     ratio *= np.float32(steps)
@@ -153,8 +179,7 @@ def _inverse() -> tuple[U16, U16]:
     row, column = np.divmod(chosen[nearest], ratios.size)
     depth, ratio = depths[row], ratios[column]
     low_depth = np.maximum(ratio * (depth + _THIN) - _THIN * _WATER, 0.0)
-    low = np.rint(AIR_COUNTS * np.exp(-low_depth)).astype(np.uint16)
-    return low, np.rint(AIR_COUNTS * np.exp(-depth)).astype(np.uint16)
+    return _counts(low_depth, _STRAY[0]), _counts(depth, _STRAY[1])
 
 
 def counts_from_pseudo_colour(rgb: U8) -> tuple[U16, U16]:

@@ -80,9 +80,9 @@ def test_neighbouring_counts_have_neighbouring_colours() -> None:
             np.rint(AIR_COUNTS * np.exp(-depth * k)).astype(np.uint16)[None] for k in (ratio, 1.0)
         )
         steps = np.abs(np.diff(pseudo_colour(low, high)[0].astype(int), axis=0))
-        # 1,024 rows over 4,000 samples: a jump is one row, at most 1/64 of the range where the
-        # rows are widest, so 6 grey levels; the black fade is steeper and dark.
-        assert steps.max() <= 6
+        # One step of the ratio is 2/511 and of the material number up to (0.35 + 0.75 * 6) times
+        # that: 1/17 of the way from green to blue, which differ by some 130 levels at the most.
+        assert steps.max() <= 9
 
 
 def test_the_inverse_keeps_air_and_black() -> None:
@@ -159,8 +159,9 @@ def test_a_letterbox_fits_is_centred_and_comes_back(h, w, to_h, to_w, rows) -> N
     assert 0 <= to_h - place.height - 2 * place.top <= 1
     boxes = np.array(rows, np.float32).reshape(-1, 4)
     back = place.to_source(place.to_target(boxes))
-    # Four float32 operations on values up to 300 times the larger scale, then divided by it.
-    np.testing.assert_allclose(back, boxes, rtol=1e-5, atol=300 * 2**-20)
+    # Rounding beside padding of up to 150 pixels is 2^-16, and is magnified on the way back.
+    shrunk = max(h / place.height, w / place.width, 1.0)
+    np.testing.assert_allclose(back, boxes, rtol=1e-6, atol=2**-15 * shrunk)
 
 
 def test_the_whole_picture_maps_onto_the_whole_target() -> None:
