@@ -216,7 +216,9 @@ class LaneCore:
     def _line_times(self, strip: Strip, lines: int, hole: bool) -> I64:
         """When each line was read out: evenly since the strip before, the last at the end."""
         if self._captured_ns is not None and not hole:
-            self._line_ns = max(0.0, (strip.captured_ns - self._captured_ns) / len(strip))
+            line_ns = max(0.0, (strip.captured_ns - self._captured_ns) / len(strip))
+            # A belt that stood between two strips did not take so long for each line.
+            self._line_ns = min(line_ns, 2 * self._line_ns) if self._line_ns else line_ns
         self._captured_ns = strip.captured_ns
         behind = np.arange(lines - 1, -1, -1) * self._line_ns
         return strip.captured_ns - behind.astype(np.int64)

@@ -137,6 +137,7 @@ class StripWriter:
         self._part = self._path.with_name(self._path.name + ".part")
         self._header = header
         self._records = self._lines = self._strips = 0
+        self._runs: set[str] = set()
         self._file: BinaryIO | None = self._part.open("wb")
         self._file.write(header.to_bytes())
 
@@ -159,14 +160,15 @@ class StripWriter:
         """Store a ``"dark"`` or ``"air"`` run, before the first strip.
 
         Raises:
-            StripFileError: Under another name, or after a strip.
+            StripFileError: Under another name, a second time, or after a strip.
         """
-        if name not in _RUNS or self._strips:
+        if name not in _RUNS or name in self._runs or self._strips:
             raise StripFileError(
                 "a run cannot be stored",
-                expected="dark or air, before the first strip",
-                found=f"{name!r} after {self._strips} strips",
+                expected="dark or air, each once, before the first strip",
+                found=f"{name!r} after {self._strips} strips and {len(self._runs)} runs",
             )
+        self._runs.add(name)
         self._put(_RUNS[name], Strip(0, np.zeros(len(low), np.int64), low, high, 0))
 
     def write(self, strip: Strip) -> None:

@@ -62,8 +62,13 @@ class WindowPlan:
             )
 
     @staticmethod
-    def for_model(spec: ModelSpec, overlap: int = 128) -> WindowPlan:
-        """The plan that fits a model's window height and binning."""
+    def for_model(spec: ModelSpec, overlap: int | None = None) -> WindowPlan:
+        """The plan that fits a model's window height and binning.
+
+        Without an ``overlap`` it is 128 lines, or half of a window that is smaller than twice that.
+        """
+        if overlap is None:
+            overlap = min(WindowPlan.overlap // spec.binning, spec.height // 2) * spec.binning
         return WindowPlan(spec.height * spec.binning, overlap, spec.binning)
 
     @property

@@ -17,7 +17,7 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.scanner.intake import Refusal
-from xedge.types import Detections, Reason, Verdict
+from xedge.types import Detections, Reason, Strip, Verdict
 
 AIR = "." * 20
 NOTHING = Detections.empty()
@@ -107,6 +107,22 @@ def test_latency_counts_from_the_last_line_of_matter(belt) -> None:
     lane.now_ns = tail_ns + 31_000_000
     lane.answer()
     assert lane.decisions[0].latency_ns == 31_000_000
+
+
+def test_a_belt_that_stood_does_not_lengthen_the_latency(belt) -> None:
+    lane = Driven(belt)
+    lane.lines(AIR + "#" * 15)
+    stood_ns = 400_000_000
+    for k in range(5):
+        strip = belt.strip("#" * 5 if k == 0 else "." * 5, lane.line)
+        late = Strip(
+            strip.first_line, strip.encoder, strip.low, strip.high, strip.captured_ns + stood_ns
+        )
+        lane.send(StripArrived(late), late.captured_ns)
+        lane.line += 5
+    lane.answer()
+    # Matter ends with the strip read out behind the stop; two strips of air prove the end.
+    assert lane.decisions[0].latency_ns == 4 * 5 * belt.line_ns
 
 
 def test_a_bag_past_its_encoder_deadline_is_not_cleared_and_cancelled(belt) -> None:

@@ -151,7 +151,7 @@ def reply(lane: Watched, belt, data) -> None:
             lane.send(WindowDone(bag, index, found))
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(marks=BELTS, data=st.data())
 def test_whatever_happens_every_bag_gets_its_one_decision(belt, marks, data) -> None:
     config = belt.config(

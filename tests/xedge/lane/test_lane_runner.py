@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from xedge.detector import Detector
+from xedge.engines.fake import FakeEngine
 from xedge.errors import ConfigError, EngineRunError, LaneError, StripFileError
 from xedge.lane import Journal, LaneConfig, read_journal, run_lane
 from xedge.lane.clock import MonotonicClock, VirtualClock
@@ -20,8 +23,11 @@ from xedge.scanner.flatfield import FlatField
 from xedge.scanner.intake import Refusal
 from xedge.scanner.source import ArraySource, StripFileSource
 from xedge.scanner.stripfile import StripFileHeader, StripWriter
+from xedge.scanner.windows import WindowPlan
+from xedge.sim.belt import SimulatedBelt
+from xedge.sim.physics import ScannerModel
 from xedge.spec import Channels, ModelSpec
-from xedge.types import Detections, Reason, Verdict
+from xedge.types import AIR_COUNTS, Detections, Reason, Verdict
 
 AIR = "." * 20
 MS = 1_000_000
@@ -336,15 +342,19 @@ def test_a_recorded_belt_is_screened_like_the_live_one(belt, tmp_path: Path) -> 
     assert ledger.balanced
 
 
+MODEL = ModelSpec(
+    name="m", classes=("dense",), height=416, width=416, channels=Channels.DUAL_ENERGY,
+    binning=2, pixel_mm=1.24, candidates=200, alarm_threshold=0.5, nms_iou=0.55,
+)  # fmt: skip
+
+
 def test_the_set_up_follows_the_model() -> None:
-    spec = ModelSpec(
-        name="m", classes=("gun",), height=416, width=416, channels=Channels.DUAL_ENERGY,
-        binning=2, pixel_mm=1.24, candidates=10, alarm_threshold=0.5, nms_iou=0.55,
-    )  # fmt: skip
-    config = LaneConfig.for_model(spec, counts_per_mm=4.0, deadline_mm=500.0)
+    config = LaneConfig.for_model(MODEL, counts_per_mm=4.0, deadline_mm=500.0)
     assert config.windows.lines == 832
     assert (config.deadline_counts, config.alarm_threshold) == (2000, 0.5)
     assert config.counts_per_line == pytest.approx(0.62 * 4)
+    small = replace(MODEL, height=32, width=32)
+    assert LaneConfig.for_model(small).windows == WindowPlan(64, 32, 2)
 
 
 @pytest.mark.parametrize(
@@ -368,22 +378,25 @@ def test_real_dual_energy_scans_go_through_a_lane(real_data: Path, name: str) ->
         np.round(65_535 * np.exp(record[key])).clip(0, 65_535).astype(np.uint16).T.copy()
         for key in ("data_low", "data_high")
     )
-    windows, scans = [], []
-
-    def screen(planes):
-        windows.append(planes)
-        return NOTHING
-
+    scans = []
     # The sample's stand shows as a faint rim of up to two dozen elements.
-    config = LaneConfig(cutter=CutterConfig(min_elements=32))
-    report = run_lane(
-        ArraySource(low, high), screen, FlatField.from_saturated_air(low, high), config,
-        on_decision=lambda decision, scan: scans.append((decision, scan)),
-    )  # fmt: skip
+    config = replace(LaneConfig.for_model(MODEL), cutter=CutterConfig(min_elements=32))
+    with Detector(FakeEngine(), MODEL) as detector:
+        report = run_lane(
+            ArraySource(low, high), detector.detect_window,
+            FlatField.from_saturated_air(low, high), config,
+            on_decision=lambda decision, scan: scans.append((decision, scan)),
+        )  # fmt: skip
     assert report.ledger.balanced
     assert report.ledger.lines_in == 512
-    assert len(report.decisions) == len(windows) == 1
+    assert len(report.decisions) == report.windows == 1
     decision, scan = scans[0]
+    # The fake engine boxes what lets through less than half of the low-energy rays.
+    assert decision.verdict is Verdict.ALARM
+    x1, y1, x2, y2 = decision.detections.boxes[0]
+    dense = scan.low < 0.45 * AIR_COUNTS
+    # Dead samples side by side are no glitches, stay, and are too small for a pixel of planes.
+    assert dense[int(y1) : int(y2), int(x1) : int(x2)].sum() >= dense.sum() - 8
     assert decision.encoder_tail - decision.encoder_head > 200
     beside = np.minimum(scan.low[:, 179], scan.low[:, 181])
     assert (scan.low[:, 180] >= 0.5 * beside).all()
@@ -393,3 +406,28 @@ def test_real_dual_energy_scans_go_through_a_lane(real_data: Path, name: str) ->
     for words in ("element 180 failed during the scan", "single dead samples", "saturated",
                   "no dark and air runs"):  # fmt: skip
         assert words in said
+
+
+def test_a_simulated_belt_gives_a_decision_for_each_of_its_bags() -> None:
+    scanner = ScannerModel()
+    flat = FlatField.from_runs(*scanner.dark_run(64, 1), *scanner.air_run(64, 2))
+    belt = SimulatedBelt(3, 2, 0.5, scanner=scanner)
+    # Every bag has one or two windows, so runs 1 and later are those of different bags at last.
+    with Detector(FakeEngine(fail_at={0}), MODEL) as detector:
+        report = run_lane(belt, detector.detect_window, flat, LaneConfig.for_model(MODEL))
+    assert report.ledger.balanced
+    assert report.ledger.missing_lines == sum(report.ledger.refused_lines.values()) == 0
+    assert Reason.ENGINE_FAILED in report.decisions[0].reasons
+    for decision, truth in zip(report.decisions, belt.truth, strict=True):
+        assert decision.bag == truth.bag
+        assert decision.verdict is not Verdict.CLEAR  # no bag is without dense matter
+        middle = (truth.first_line + truth.last_line) / 2
+        assert decision.encoder_head < middle < decision.encoder_tail
+        assert truth.first_line - 16 <= decision.encoder_head
+        assert decision.encoder_tail <= truth.last_line
+        for found in truth.objects:
+            top, bottom = truth.first_line + found.box[1], truth.first_line + found.box[3]
+            assert decision.encoder_head <= top
+            assert bottom <= decision.encoder_tail + 1
+    assert not report.health.intermittent[0]
+    assert report.health.glitches == (0, 0)

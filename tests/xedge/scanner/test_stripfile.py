@@ -196,8 +196,11 @@ def test_a_missing_file_and_a_closed_writer_say_so(tmp_path: Path) -> None:
     with pytest.raises(StripFileError, match="closed"):
         writer.write(strips()[0])
     with StripWriter(tmp_path / "b.xstrip", HEADER) as writer:
-        writer.write(strips()[0])
         run = np.zeros((20, 6), np.uint16)
+        writer.write_run("air", run, run)
+        with pytest.raises(StripFileError, match="cannot be stored"):
+            writer.write_run("air", run, run)
+        writer.write(strips()[0])
         with pytest.raises(StripFileError, match="cannot be stored"):
             writer.write_run("dark", run, run)
 
