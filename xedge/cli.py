@@ -121,7 +121,7 @@ class CommandGroup(click.Group):
         for name in self.list_commands(ctx):
             built_in = super().get_command(ctx, name)
             text = built_in.get_short_help_str(80) if built_in else _first_line(installed[name])
-            rows.append((name, text))
+            rows.append((name, text.rstrip(".")))
         return rows
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -173,7 +173,7 @@ def _first_line(entry_point: importlib.metadata.EntryPoint) -> str:
     """First line of the docstring of a command's function."""
     for node in ast.walk(ast.parse(_source_of(entry_point.module))):
         if isinstance(node, ast.FunctionDef) and node.name == entry_point.attr:
-            return (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
+            return (ast.get_docstring(node) or "").partition("\n")[0]
     return ""
 
 

@@ -6,17 +6,18 @@ import dataclasses
 import datetime
 import importlib.metadata
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import xedge_benchmarks
+from xedge.commands.provenance import CodeVersion, code_version
 from xedge.errors import ConfigError
 from xedge.machine import Machine, read_machine
 
 SCHEMA: Final = 1
+COMMIT_DIGITS: Final = 40
 
 PACKAGES: Final = (
     "xedge",
@@ -34,25 +35,12 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where code came from.
-
-    Attributes:
-        commit: The commit of the checkout, 40 hex digits; empty outside a checkout.
-        dirty: True when files differed from that commit, or there is none.
-    """
-
-    commit: str
-    dirty: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class BenchRecord:
     """A measurement that can be traced.
 
     Attributes:
         benchmark: Which one, a word.
-        provenance: The code that was measured.
+        code: The commit that was measured, and whether files differed from it.
         started_utc: ISO 8601, seconds, UTC.
         command_line: What was typed.
         machine: What it ran on.
@@ -64,7 +52,7 @@ class BenchRecord:
     """
 
     benchmark: str
-    provenance: Provenance
+    code: CodeVersion
     started_utc: str
     command_line: tuple[str, ...]
     machine: Machine
@@ -73,6 +61,11 @@ class BenchRecord:
     settings: Json
     results: Json
     notes: tuple[str, ...] = ()
+
+    @property
+    def traceable(self) -> bool:
+        """True when a commit names exactly the code that was measured."""
+        return len(self.code.commit) == COMMIT_DIGITS and not self.code.dirty
 
     def to_json(self) -> str:
         """The record as indented JSON with its schema number, in the order of the fields."""
@@ -90,7 +83,7 @@ def new_record(
     """A record of what was just measured here, with this process's code, machine and versions."""
     return BenchRecord(
         benchmark=benchmark,
-        provenance=read_provenance(checkout()),
+        code=code_version(),
         started_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command_line=tuple(sys.argv),
         machine=read_machine(),
@@ -114,16 +107,16 @@ def write_record(record: BenchRecord, folder: Path, *, scratch: bool = False) ->
         ConfigError: When the code is not what a commit names and ``scratch`` is False, or when
             the folder cannot be written.
     """
-    if record.provenance.dirty and not scratch:
+    if not record.traceable and not scratch:
         raise ConfigError(
             "this measurement cannot be traced",
             expected="a checkout without changes",
-            found="uncommitted changes" if record.provenance.commit else "no checkout",
+            found=str(record.code),
             remedy="Commit first, or keep it as a scratch record with --scratch",
         )
     place = folder / "scratch" if scratch else folder / record.machine.slug
     moment = record.started_utc.partition("+")[0].replace(":", "")
-    commit = record.provenance.commit[:12] or "no-commit"
+    commit = record.code.commit[:12].replace(" ", "-")
     path = place / f"{moment}-{record.benchmark}-{commit}.json"
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -144,18 +137,6 @@ def checkout() -> Path | None:
     return root if (root / ".git").exists() else None
 
 
-def read_provenance(root: Path | None) -> Provenance:
-    """Commit of the checkout at ``root`` and whether its files differ from it."""
-    if root is None:
-        return Provenance(commit="", dirty=True)
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changes = _git(root, "status", "--porcelain")
-    except (OSError, subprocess.CalledProcessError):  # no git here, or no commit yet
-        return Provenance(commit="", dirty=True)
-    return Provenance(commit=commit, dirty=bool(changes))
-
-
 def installed_versions() -> dict[str, str]:
     """Version of Python and of each of `PACKAGES` that is installed."""
     versions = {"python": sys.version.partition(" ")[0]}
@@ -165,10 +146,3 @@ def installed_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _git(root: Path, *args: str) -> str:
-    done = subprocess.run(
-        ["git", *args], cwd=root, capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout.strip()

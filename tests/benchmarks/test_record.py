@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,17 +11,16 @@ import numpy
 import pytest
 from xedge_benchmarks.record import (
     BenchRecord,
-    Provenance,
     checkout,
     installed_versions,
     new_record,
-    read_provenance,
     write_record,
 )
 
+from xedge.commands.provenance import CodeVersion
 from xedge.errors import ConfigError
 
-CLEAN = Provenance(commit="0123456789abcdef0123456789abcdef01234567", dirty=False)
+CLEAN = CodeVersion("0123456789abcdef0123456789abcdef01234567", dirty=False)
 
 
 @pytest.fixture
@@ -33,15 +31,7 @@ def record() -> BenchRecord:
         settings={"rounds": 3},
         results={"a": {"median_ms": 1.5}},
     )
-    return dataclasses.replace(made, provenance=CLEAN)
-
-
-def git(folder: Path, *args: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(
-        ["git", *identity, *args], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    return dataclasses.replace(made, code=CLEAN)
 
 
 def test_file_holds_everything(record: BenchRecord, tmp_path: Path) -> None:
@@ -50,7 +40,7 @@ def test_file_holds_everything(record: BenchRecord, tmp_path: Path) -> None:
     assert path.name.endswith("-engines-0123456789ab.json")
     stored = json.loads(path.read_text())
     assert stored["schema"] == 1
-    assert stored["provenance"] == {"commit": CLEAN.commit, "dirty": False}
+    assert stored["code"] == {"commit": CLEAN.commit, "dirty": False}
     assert stored["command_line"] == sys.argv
     assert stored["machine"]["cores"] >= 1
     assert stored["versions"]["numpy"] == numpy.__version__
@@ -68,45 +58,29 @@ def test_records_are_appended_never_overwritten(record: BenchRecord, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("provenance", "found"),
+    ("code", "found"),
     [
-        (Provenance(commit=CLEAN.commit, dirty=True), "uncommitted changes"),
-        (Provenance(commit="", dirty=True), "no checkout"),
+        (CodeVersion(CLEAN.commit, dirty=True), "0123456789ab with uncommitted changes"),
+        (CodeVersion("xedge 0.1.0", dirty=False), "xedge 0.1.0"),
     ],
 )
 def test_untraceable_measurement(
-    record: BenchRecord, tmp_path: Path, provenance: Provenance, found: str
+    record: BenchRecord, tmp_path: Path, code: CodeVersion, found: str
 ) -> None:
-    record = dataclasses.replace(record, provenance=provenance)
-    with pytest.raises(ConfigError, match=f"{found}.*--scratch"):
+    record = dataclasses.replace(record, code=code)
+    with pytest.raises(ConfigError, match=f"found {found}. .*--scratch"):
         write_record(record, tmp_path)
     assert list(tmp_path.iterdir()) == []
     path = write_record(record, tmp_path, scratch=True)
     assert path.parent == tmp_path / "scratch"
-    assert json.loads(path.read_text())["provenance"]["dirty"] is True
+    assert " " not in path.name
+    assert json.loads(path.read_text())["code"] == dataclasses.asdict(code)
 
 
 def test_folder_that_cannot_be_made(record: BenchRecord, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--out"):
         write_record(record, tmp_path / "file")
-
-
-def test_provenance_follows_the_checkout(tmp_path: Path) -> None:
-    assert read_provenance(tmp_path / "nowhere") == Provenance(commit="", dirty=True)
-    git(tmp_path, "init", "-q")
-    assert read_provenance(tmp_path) == Provenance(commit="", dirty=True)
-    (tmp_path / "a").write_text("1")
-    git(tmp_path, "add", "a")
-    git(tmp_path, "commit", "-qm", "one")
-    head = git(tmp_path, "rev-parse", "HEAD")
-    assert read_provenance(tmp_path) == Provenance(commit=head, dirty=False)
-    (tmp_path / "a").write_text("2")
-    assert read_provenance(tmp_path) == Provenance(commit=head, dirty=True)
-
-
-def test_no_checkout() -> None:
-    assert read_provenance(None) == Provenance(commit="", dirty=True)
 
 
 def test_this_checkout(repository: Path) -> None:
