@@ -11,7 +11,7 @@ from rich.console import Console
 from xedge.bundle import open_bundle
 from xedge.commands.belt_demo import DemoResult, DemoSettings, run_demo
 from xedge.commands.judge import JudgedBag
-from xedge.commands.live import DecisionTable, judged_objects, summary
+from xedge.commands.live import DecisionTable, judged_objects, open_console, summary
 from xedge.commands.report import report_writer
 from xedge.engines import BACK_ENDS
 
@@ -59,7 +59,7 @@ def demo(
     )
     write_report = report_writer()  # without its extra, nothing should begin
     opened = open_bundle(bundle)
-    console = Console(quiet=as_json, highlight=False)
+    console = open_console(quiet=as_json)
     if realtime:
         console.print("Simulating the belt first: in real time it would take the lane's cores.")
     with DecisionTable(console, bags, judged=True) as table:

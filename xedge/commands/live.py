@@ -19,6 +19,14 @@ STYLES = {Verdict.ALARM: "bold red", Verdict.CLEAR: "green", Verdict.NOT_CLEARED
 _WIDTHS = (5, 28, 9, 9, 12)
 
 
+def open_console(*, quiet: bool) -> Console:
+    """A console on standard output; lines into a file or a pipe are not broken at 80 columns."""
+    console = Console(quiet=quiet, highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    return console
+
+
 class DecisionTable:
     """Writes a line for each decision; a context manager, because of its footer.
 
@@ -35,8 +43,6 @@ class DecisionTable:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> DecisionTable:
-        names = ("bag", "decision", "found", "false", "latency", "what")
-        self._console.print(Text(self._line(names), style="bold"), soft_wrap=True)
         self._live.start()
         self._live.update(Text("waiting for the first bag", style="dim"), refresh=True)
         return self
@@ -57,8 +63,13 @@ class DecisionTable:
             what: What was found, in words.
             judged: What it is worth, where the truth is known.
         """
+        if not self._verdicts:
+            names = ("bag", "decision", "found", "false", "latency", "what")
+            self._live.console.print(Text(self._line(names), style="bold"), soft_wrap=True)
         verdict = decision.verdict
         self._verdicts.append(verdict)
+        others = decision.reasons - {decision.reason}
+        flags = f" [{', '.join(sorted(r.name for r in others))}]" if others else ""
         said = verdict.name if verdict is not Verdict.NOT_CLEARED else (
             f"{verdict.name} {decision.reason.name}"
         )  # fmt: skip
@@ -66,7 +77,7 @@ class DecisionTable:
         if judged is not None:
             found, false = f"{judged.found}/{len(judged.things)}", str(len(judged.false))
         latency = f"{decision.latency_ns / 1e6:.0f} ms{' LATE' if decision.late else ''}"
-        line = Text(self._line((str(decision.bag), said, found, false, latency, what)))
+        line = Text(self._line((str(decision.bag), said, found, false, latency, what + flags)))
         line.stylize(STYLES[verdict], _WIDTHS[0], _WIDTHS[0] + len(said))
         self._live.console.print(line, soft_wrap=True)
         self._live.update(Text(self._footer(), style="dim"), refresh=True)
@@ -132,4 +143,6 @@ def summary(report: LaneReport) -> Table:
         f"{report.belt_s:.1f} s of belt in {report.busy_s:.1f} s of work: "
         f"{report.realtime_factor:.1f} times as fast as the belt",
     )
+    for sentence in report.health.sentences():
+        table.add_row("detector", sentence)
     return table
