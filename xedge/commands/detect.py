@@ -94,7 +94,9 @@ def detect(
         _write(draw / "index.html", _page(findings, opened, engine, pixel_mm).encode())
     if as_json:
         classes = opened.spec.classes
-        click.echo(json.dumps([finding.record(classes) for finding in findings], indent=1))
+        # One file a line: a list that people can read and `grep` can cut.
+        rows = ",\n".join(json.dumps(finding.record(classes)) for finding in findings)
+        click.echo(f"[\n{rows}\n]")
         return
     Console().print(_table(findings, opened.spec.classes))
     if draw is not None:
