@@ -50,7 +50,7 @@ class DetectorHealth:
         dead: Elements that the flat field interpolates throughout.
         intermittent: Elements found faulty during the scan, with the number of lines repaired.
         glitches: Single samples repaired.
-        saturated_share: Share of all raw samples at full scale.
+        saturated_share: Share of the living elements' raw samples at full scale.
         gain_from_saturated_air: True when the flat field's gain came from saturated air, so that
             the gain of single elements is not known.
         fault: True when more neighbouring elements fail than interpolation can bridge.
@@ -109,6 +109,7 @@ class DetectorMonitor:
         self._failed_lines: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
         self._sound_lines: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
         self._repaired: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
+        self._dead_columns = [np.flatnonzero(dead) for dead in flat_field.dead]
         self._glitches = [0, 0]
         self._saturated = [0, 0]
         self._lines = 0
@@ -129,7 +130,7 @@ class DetectorMonitor:
         pair = self._flat.apply(low, high)
         self._lines += len(low)
         for energy, raw in enumerate((low, high)):
-            self._saturated[energy] += int(np.count_nonzero(raw == SATURATED))
+            self._saturated[energy] += self._count_saturated(energy, raw)
         self._judge_idle(pair)
         for energy in (0, 1):
             self._repair_faulty(energy, pair[energy])
@@ -138,7 +139,10 @@ class DetectorMonitor:
 
     def health(self) -> DetectorHealth:
         """What has been found so far."""
-        samples = max(1, self._lines * self._flat.elements)
+        alive = (~self._flat.dead).sum(axis=1)
+        shares = [
+            n / max(1, self._lines * int(a)) for n, a in zip(self._saturated, alive, strict=True)
+        ]
         dead = [tuple(np.flatnonzero(mask).tolist()) for mask in self._flat.dead]
         failing = [
             {int(e): int(row[e]) for e in np.flatnonzero(row)} for row in self._repaired
@@ -149,10 +153,15 @@ class DetectorMonitor:
             dead=(dead[0], dead[1]),
             intermittent=(failing[0], failing[1]),
             glitches=(self._glitches[0], self._glitches[1]),
-            saturated_share=(self._saturated[0] / samples, self._saturated[1] / samples),
+            saturated_share=(shares[0], shares[1]),
             gain_from_saturated_air=max(self._flat.saturated_share) > 0,
             fault=self.fault,
         )
+
+    def _count_saturated(self, energy: int, raw: U16) -> int:
+        """Samples at full scale; what a dead element reads is not said to be saturation."""
+        dead = raw[:, self._dead_columns[energy]]
+        return int(np.count_nonzero(raw == SATURATED) - np.count_nonzero(dead == SATURATED))
 
     def _judge_idle(self, pair: tuple[U16, U16]) -> None:
         """Learn from lines that see nearly nothing but air which elements do not."""

@@ -120,6 +120,15 @@ def test_a_failing_element_between_dead_ones_is_a_fault_of_the_detector() -> Non
     assert any("neighbouring elements fail" in s for s in monitor.health().sentences())
 
 
+def test_a_dead_element_s_full_scale_is_not_called_saturation() -> None:
+    low, high = air(10), air(10)
+    low[:, 20] = 65_535
+    high[:5, 30] = 65_535
+    monitor = DetectorMonitor(plain_flat_field(dead=(20,)))
+    feed(monitor, low, high)
+    assert monitor.health().saturated_share == (0.0, pytest.approx(5 / 630))
+
+
 def test_health_of_a_sound_detector_says_nothing() -> None:
     assert DetectorHealth(8).sentences() == ()
 
