@@ -204,8 +204,8 @@ def _page(findings: list[Finding], bundle: Bundle, engine: str, pixel_mm: float 
     )
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>xedge detect: {len(findings)} pictures</title><style>{_STYLE}</style>
-<h1>{objects} objects in {len(findings)} pictures</h1>
+<title>xedge detect</title><style>{_STYLE}</style>
+<h1>Objects found: {objects}; pictures: {len(findings)}</h1>
 <p>Model {html.escape(spec.name)} (bundle {bundle.sha256[:12]}), engine {html.escape(engine)},
 xedge {__version__}. A lane alarms at a score of {spec.alarm_threshold}.</p>
 {"".join(notes)}
