@@ -22,7 +22,9 @@ from xedge_export.to_onnx import Exported
 GOLDEN_SEED = 7_000_000
 """First seed tried for the golden bag; neither trained on nor held out nor in the fresh set."""
 ENOUGH = 2
+"""Detections that a golden window needs, each with a score of at least `SURE`."""
 SURE = 0.5
+TRIES = 20
 
 
 def golden_counts(detector: Detector) -> tuple[U16, U16]:
@@ -32,16 +34,16 @@ def golden_counts(detector: Detector) -> tuple[U16, U16]:
     serves.
 
     Raises:
-        ExportError: When twenty bags gave none: such a detector detects nothing.
+        ExportError: When `TRIES` bags gave none: such a detector detects nothing.
     """
     lines = detector.spec.height * detector.spec.binning
-    for seed in range(GOLDEN_SEED, GOLDEN_SEED + 20):
+    for seed in range(GOLDEN_SEED, GOLDEN_SEED + TRIES):
         bag = generate_bag(seed, BagConfig(clean=0.0, few=1.0))
         low, high = (c[:lines] for c in default_flat_field().apply(bag.low, bag.high))
         if int((detector.detect_scan(low, high).scores >= SURE).sum()) >= ENOUGH:
             return np.ascontiguousarray(low), np.ascontiguousarray(high)
     raise ExportError(
-        "the detector is sure of nothing on twenty simulated bags",
+        f"the detector is sure of nothing on {TRIES} simulated bags",
         expected=f"{ENOUGH} detections with a score of {SURE}",
         remedy="Train it for longer",
     )

@@ -25,7 +25,7 @@ stem_width = 8
 [data]
 height = 96
 width = 128
-binning = 1
+binning = 8
 """
 
 

@@ -9,6 +9,8 @@ import pytest
 from xedge_export.deployed import Stage
 from xedge_export.to_onnx import export_model
 
+from xedge.bundle import open_bundle
+
 
 def build(trt: ModuleType, model: bytes) -> tuple[int, list[str]]:
     """Size of the engine in bytes, 0 when it cannot be built, and what the parser refused."""
@@ -37,3 +39,10 @@ def test_a_graph_that_it_lacks_is_refused_so_the_gate_can_fail(tiny_checkpoint: 
     trt = pytest.importorskip("tensorrt_rtx", reason="extra tensorrt-rtx is not installed")
     model = export_model(tiny_checkpoint).model
     assert build(trt, model[: len(model) // 2])[0] == 0
+
+
+def test_the_shipped_bundle_builds() -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="extra tensorrt-rtx is not installed")
+    size, refused = build(trt, open_bundle().model())
+    assert refused == []
+    assert size > 1_000_000

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from xedge_export import command
+from xedge_export.parity import ParityReport
+from xedge_export.to_onnx import export_model
+
+from xedge.bundle import open_bundle
+from xedge.cli import main
+from xedge.detector import open_detector, verify_golden
+from xedge.errors import ExportError
+from xedge.train.checkpoint import load_checkpoint
+
+
+def test_an_onnx_file_is_written_after_parity_was_checked(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.onnx"
+    arguments = ["export", str(tiny_checkpoint), "-o", str(out), "--check", "2", "--json"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert out.read_bytes() == export_model(tiny_checkpoint).model
+    assert record["parity"]["windows"] == 2
+    assert record["parity"]["identical"] == record["parity"]["detections"] > 0
+    assert record["stage"] == "refined"
+
+
+def test_a_bundle_is_complete_and_reproduces_its_golden_answer(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.xedge"
+    arguments = ["export", str(tiny_checkpoint), "-o", str(out), "--check", "1"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    bundle = open_bundle(out)
+    assert bundle.spec.parents["checkpoint"] == load_checkpoint(tiny_checkpoint)[1]
+    assert 'name = "tiny"' in bundle.recipe
+    assert "Apache License" in bundle.licence
+    for engine in ("onnxruntime", "openvino"):
+        with open_detector(bundle, engine, 1) as detector:
+            assert verify_golden(bundle, detector.engine).objects >= 2
+
+
+def test_a_difference_stops_the_export_and_nothing_is_written(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = ParityReport(windows=1, detections=5, identical=4, differing=1)
+    monkeypatch.setattr(command, "parity_on_bags", lambda *_: bad)
+    out = tmp_path / "model.onnx"
+    result = CliRunner().invoke(main, ["export", str(tiny_checkpoint), "-o", str(out)])
+    assert result.exit_code == 1
+    assert "does not answer as PyTorch does" in result.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("model.pt", "FILE.onnx or FILE.xedge"), ("model", "FILE.onnx")]
+)
+def test_an_output_without_a_known_suffix_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    result = CliRunner().invoke(main, ["export", str(tiny_checkpoint), "-o", str(tmp_path / name)])
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_a_detector_that_is_sure_of_nothing_makes_no_bundle(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xedge_export import pack
+
+    monkeypatch.setattr(pack, "SURE", 1.1)
+    monkeypatch.setattr(pack, "TRIES", 2)
+    with pytest.raises(ExportError, match="sure of nothing"):
+        pack.pack(
+            export_model(tiny_checkpoint), tmp_path / "x.xedge", "text", pack.datetime.date.min
+        )
