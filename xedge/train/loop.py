@@ -70,6 +70,7 @@ class Run:
     averaged: AveragedModel
     wrapped: nn.Module
     optimizer: torch.optim.Optimizer
+    commit: str
     epoch: int = 0
     step: int = 0
 
@@ -91,7 +92,7 @@ class Run:
         )
         weights = self.averaged_model.state_dict()
         return Checkpoint(
-            self.recipe_text, weights, measured, git_commit(), None if finished else progress
+            self.recipe_text, weights, measured, self.commit, None if finished else progress
         )
 
     def resume(self, path: Path) -> None:
@@ -123,7 +124,7 @@ def start_run(recipe: Recipe, recipe_text: str, devices: int) -> Run:
         parameter_groups(model, recipe.optim.weight_decay), lr=recipe.optim.lr
     )
     wrapped, prepared = fabric.setup(model, optimizer)
-    return Run(recipe, recipe_text, fabric, model, averaged, wrapped, prepared)
+    return Run(recipe, recipe_text, fabric, model, averaged, wrapped, prepared, git_commit())
 
 
 def loader(run: Run, windows: Windows, *, train: bool) -> DataLoader[Batch]:
