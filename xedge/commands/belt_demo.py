@@ -93,6 +93,7 @@ class DemoResult:
             "classes": [
                 dataclasses.asdict(row) | {"ap50": _number(row.ap50)} for row in score.classes
             ],
+            "occlusion_levels": [dataclasses.asdict(row) for row in score.levels],
             "bags_with_objects": {
                 "bags": score.loaded, "alarm": score.loaded_alarm, "clear": score.loaded_cleared,
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,15 +48,17 @@ class BagPicture:
 
 
 def open_gallery(folder: Path) -> None:
-    """Return when the folder is there, without pictures of a run before.
+    """Return when the folder is there and can be written, without the results of a run before.
 
     Raises:
         ConfigError: When it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("bag-[0-9]*.png"):
-            old.unlink()
+        for old in [*folder.glob("bag-[0-9]*.png"), folder / "report.html", folder / "demo.json"]:
+            old.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # an error now, not after the first bag
     except OSError as error:
         raise ConfigError(
             f"the folder {folder} cannot be used",

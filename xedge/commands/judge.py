@@ -104,12 +104,22 @@ class ClassTally:
 
 
 @dataclass(frozen=True)
+class LevelTally:
+    """How the objects of one occlusion level fared."""
+
+    level: int
+    objects: int
+    found: int
+
+
+@dataclass(frozen=True)
 class Score:
     """How all bags fared.
 
     Attributes:
         ap50: Average precision at IoU 0.5, the mean over the classes that occur; NaN without any.
         classes: Each class.
+        levels: Each occlusion level.
         unseen: Objects that lie in no bag that the lane cut; missed, of course.
         loaded_alarm: Bags with a labelled object that raised an alarm.
         loaded_cleared: Bags with a labelled object that were cleared.
@@ -121,6 +131,7 @@ class Score:
 
     ap50: float
     classes: tuple[ClassTally, ...]
+    levels: tuple[LevelTally, ...]
     unseen: int
     loaded_alarm: int
     loaded_cleared: int
@@ -222,11 +233,18 @@ def score_belt(
         tallies.append(
             ClassTally(label, objects, hits, objects - hits, false, precision.ap50_by_class[k])
         )
+    every = [(thing.occlusion, thing.found) for bag in bags for thing in bag.things]
+    every += [(thing.occlusion, False) for thing in unseen]
+    levels = tuple(
+        LevelTally(level, sum(one == level for one, _ in every), every.count((level, True)))
+        for level in (1, 2, 3)
+    )
     loaded = [bag.decision.verdict for bag in bags if bag.things]
     clean = [bag.decision.verdict for bag in bags if not bag.things]
     return Score(
         ap50=precision.ap50,
         classes=tuple(tallies),
+        levels=levels,
         unseen=len(unseen),
         loaded_alarm=loaded.count(Verdict.ALARM),
         loaded_cleared=loaded.count(Verdict.CLEAR),

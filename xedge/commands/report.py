@@ -115,6 +115,7 @@ def report_writer() -> Callable[[DemoResult, Path], Path]:
 def report_values(result: DemoResult) -> dict[str, Any]:
     """What the template is filled with."""
     latencies = [bag.decision.latency_ns / 1e6 for bag in result.bags]
+    bins = histogram(latencies)
     config = result.config
     line_ms = config.pitch_mm / result.settings.speed_m_s
     return {
@@ -124,7 +125,8 @@ def report_values(result: DemoResult) -> dict[str, Any]:
         "verdicts": VERDICTS,
         "reasons": REASONS,
         "cards": [make_card(bag, result.pictures.get(bag.decision.bag)) for bag in result.bags],
-        "bins": histogram(latencies),
+        "bins": bins,
+        "ticks": ticks(bins[-1].end, 8) if bins else [],
         "percentiles": [(name, result.lane.latency_ms(p)) for name, p in
                         (("p50", 50.0), ("p99", 99.0), ("max", 100.0))] if latencies else [],
         "deadline_s": config.deadline_counts / config.counts_per_mm
@@ -206,16 +208,32 @@ def histogram(values: list[float]) -> list[Bin]:
     """
     if not values:
         return []
-    widest = max(max(values), 1e-3)
-    power = 10.0 ** math.floor(math.log10(widest / MOST_BINS))
-    width = next(
-        s * power for s in (1, 2, 5, 10, 20) if math.floor(widest / (s * power)) < MOST_BINS
-    )
+    width = round_step(max(max(values), 1e-3), MOST_BINS)
     places = [math.floor(value / width) for value in values]
     return [
         Bin(round(k * width, 6), round((k + 1) * width, 6), places.count(k))
         for k in range(max(places) + 1)
     ]
+
+
+def round_step(span: float, most: int) -> float:
+    """The smallest 1, 2 or 5 times a power of ten that goes less than ``most`` times into span.
+
+    >>> round_step(175.0, 30), round_step(180.0, 8)
+    (10.0, 50.0)
+    """
+    power = 10.0 ** math.floor(math.log10(span / most))
+    return next(s * power for s in (1, 2, 5, 10, 20) if span / (s * power) < most)
+
+
+def ticks(end: float, most: int) -> list[float]:
+    """Round numbers from 0 to ``end``.
+
+    >>> ticks(180.0, 8)
+    [0.0, 50.0, 100.0, 150.0]
+    """
+    step = round_step(end, most)
+    return [round(k * step, 6) for k in range(math.floor(end / step + 1e-9) + 1)]
 
 
 def _line_parts(result: DemoResult) -> list[tuple[str, int]]:
