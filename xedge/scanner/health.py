@@ -30,6 +30,9 @@ AIR_LEVEL = np.uint16(AIR_COUNTS * 9 // 10)
 DARK_SHARE = 0.5
 """A sample below this share of its neighbours disagrees with them."""
 
+MATTER_SHARE = 0.8
+"""Where one energy is halved by matter, the other one falls below this share."""
+
 SHADOW = np.uint16(AIR_COUNTS // 30)
 """Below this, noise alone halves a sample: nothing is judged in so deep a shadow."""
 
@@ -134,7 +137,7 @@ class DetectorMonitor:
         self._judge_idle(pair)
         for energy in (0, 1):
             self._repair_faulty(energy, pair[energy])
-            self._repair_glitches(energy, pair[energy])
+            self._repair_glitches(energy, pair[energy], pair[1 - energy][-1])
         return pair
 
     def health(self) -> DetectorHealth:
@@ -209,13 +212,13 @@ class DetectorMonitor:
         write = wrong | dead[repair.columns]
         lines[:, repair.columns] = np.where(write, wanted + np.float32(0.5), found)
 
-    def _repair_glitches(self, energy: int, lines: U16) -> None:
+    def _repair_glitches(self, energy: int, lines: U16, other_last: U16) -> None:
         """Repair samples that are dark against all eight around them, diagonals included: a
         thin wire across the belt at an angle is dark against the four beside each sample.
         """
         before = self._previous[energy]
         above = np.concatenate((lines[:1] if before is None else before[None], lines[:-1]))
-        # The next strip's line is not there yet: the last line is judged by what came before.
+        # The next strip's line is not there yet; see below.
         below = np.concatenate((lines[1:], above[-1:]))
         if before is None:
             above[0] = below[0]
@@ -227,6 +230,11 @@ class DetectorMonitor:
         darkest = np.minimum(beside, around)
         glitch = (lines < darkest >> 1) & (darkest > SHADOW)
         self._previous[energy] = lines[-1].copy()
+        # A wire may begin in the last line. Matter that halves the low energy takes a fifth of the
+        # high one at the least (iron: ln-low / ln-high is 2.55, so 0.5 there is 0.76 here).
+        seen = np.minimum(other_last[:-2], other_last[2:]) * np.float32(MATTER_SHARE)
+        glitch[-1, 1:-1] &= other_last[1:-1] > seen
+        glitch[-1, [0, -1]] = False
         if glitch.any():
             rows, columns = np.nonzero(glitch)
             last = lines.shape[1] - 1

@@ -34,6 +34,11 @@ MS = 1_000_000
 NOTHING = Detections.empty()
 
 
+def patient(belt):
+    """A set-up whose deadlines no slow machine can miss."""
+    return belt.config(deadline_counts=1_000_000, bag_limit_s=120.0)
+
+
 def slow_screen(clock, *durations_ms, found=NOTHING):
     """A detector that takes these times, the last one for all that follow."""
     left = list(durations_ms)
@@ -110,15 +115,19 @@ def test_whatever_a_detector_raises_is_a_failed_window(belt, error, said) -> Non
     def screen(planes):
         raise error
 
-    report = run_lane(belt.strips(AIR + "#" * 20 + AIR), screen, belt.flat_field, belt.config())
+    report = run_lane(
+        belt.strips(AIR + "#" * 20 + AIR), screen, belt.flat_field, belt.config(),
+        clock=VirtualClock(),
+    )  # fmt: skip
     assert report.decisions[0].reason is Reason.ENGINE_FAILED
     assert report.errors == (said,)
 
 
 def test_an_answer_that_is_no_detections_is_a_failed_window(belt) -> None:
     report = run_lane(
-        belt.strips(AIR + "#" * 20 + AIR), lambda planes: [], belt.flat_field, belt.config()
-    )
+        belt.strips(AIR + "#" * 20 + AIR), lambda planes: [], belt.flat_field, belt.config(),
+        clock=VirtualClock(),
+    )  # fmt: skip
     assert report.decisions[0].reason is Reason.ENGINE_FAILED
     assert "answered list" in report.errors[0]
 
@@ -131,7 +140,7 @@ def failing_source(belt):
 @pytest.mark.parametrize("realtime", [False, True])
 def test_a_source_that_fails_ends_the_belt_and_is_named(belt, realtime) -> None:
     report = run_lane(
-        failing_source(belt), lambda planes: NOTHING, belt.flat_field, belt.config(),
+        failing_source(belt), lambda planes: NOTHING, belt.flat_field, patient(belt),
         realtime=realtime,
     )  # fmt: skip
     assert report.decisions[0].reason is Reason.INCOMPLETE_SCAN
@@ -172,7 +181,7 @@ def test_both_drivers_say_the_same_of_one_belt(belt) -> None:
 
         scans = []
         report = run_lane(
-            strips, watched, belt.flat_field, belt.config(deadline_counts=100_000),
+            strips, watched, belt.flat_field, patient(belt),
             realtime=realtime, on_decision=lambda decision, scan: scans.append(scan),
         )  # fmt: skip
         said = [(d.bag, d.verdict, d.reason, d.encoder_tail) for d in report.decisions]
@@ -192,7 +201,7 @@ def test_real_time_is_paced_by_the_strips(belt) -> None:
     began = time.monotonic()
     report = run_lane(
         belt.strips(AIR + "#" * 20 + AIR * 5), lambda planes: NOTHING, belt.flat_field,
-        belt.config(), realtime=True,
+        patient(belt), realtime=True,
     )  # fmt: skip
     # 140 lines, a line a millisecond, the first strip of five at once.
     assert time.monotonic() - began >= 0.135
@@ -275,7 +284,7 @@ def test_decisions_are_journalled_before_they_are_published(belt, tmp_path: Path
     strips[6] = belt.strip("#####", 30, intact=False)
     with Journal(path) as journal:
         run_lane(
-            strips, lambda planes: belt.found(0.9), belt.flat_field, belt.config(),
+            strips, lambda planes: belt.found(0.9), belt.flat_field, patient(belt),
             journal=journal, on_decision=on_decision,
         )  # fmt: skip
     assert journalled == [[1], [1, 2]]
@@ -295,7 +304,7 @@ def test_a_journal_that_fails_does_not_stop_the_lane(belt, tmp_path: Path) -> No
     with FullDisk(tmp_path / "j") as journal:
         report = run_lane(
             belt.strips(AIR + "#" * 20 + AIR), lambda planes: NOTHING, belt.flat_field,
-            belt.config(), journal=journal,
+            patient(belt), journal=journal,
         )  # fmt: skip
     assert report.decisions[0].verdict is Verdict.CLEAR
     assert report.journal_errors > 1
@@ -327,7 +336,7 @@ def test_a_recorded_belt_is_screened_like_the_live_one(belt, tmp_path: Path) -> 
     def verdicts():
         source = StripFileSource(path)
         try:
-            report = run_lane(source, lambda planes: NOTHING, belt.flat_field, belt.config())
+            report = run_lane(source, lambda planes: NOTHING, belt.flat_field, patient(belt))
         finally:
             source.close()
         return [(d.verdict, d.reason) for d in report.decisions], report.ledger
@@ -386,6 +395,7 @@ def test_real_dual_energy_scans_go_through_a_lane(real_data: Path, name: str) ->
             ArraySource(low, high), detector.detect_window,
             FlatField.from_saturated_air(low, high), config,
             on_decision=lambda decision, scan: scans.append((decision, scan)),
+            clock=VirtualClock(),
         )  # fmt: skip
     assert report.ledger.balanced
     assert report.ledger.lines_in == 512
@@ -414,7 +424,9 @@ def test_a_simulated_belt_gives_a_decision_for_each_of_its_bags() -> None:
     belt = SimulatedBelt(3, 2, 0.5, scanner=scanner)
     # Every bag has one or two windows, so runs 1 and later are those of different bags at last.
     with Detector(FakeEngine(fail_at={0}), MODEL) as detector:
-        report = run_lane(belt, detector.detect_window, flat, LaneConfig.for_model(MODEL))
+        report = run_lane(
+            belt, detector.detect_window, flat, LaneConfig.for_model(MODEL), clock=VirtualClock()
+        )
     assert report.ledger.balanced
     assert report.ledger.missing_lines == sum(report.ledger.refused_lines.values()) == 0
     assert Reason.ENGINE_FAILED in report.decisions[0].reasons

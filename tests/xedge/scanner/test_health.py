@@ -92,6 +92,15 @@ def test_a_thin_wire_at_an_angle_is_left_alone() -> None:
     np.testing.assert_array_equal(out, given)
 
 
+def test_a_wire_that_begins_in_the_last_line_of_a_strip_is_left_alone() -> None:
+    low, high = air(32), air(32)
+    low[:, 10:50], high[:, 10:50] = 50_000, 54_000
+    low[15:, 20], high[15:, 20] = 22_000, 38_000
+    given = low.copy()
+    out, _ = feed(DetectorMonitor(plain_flat_field()), low, high)
+    np.testing.assert_array_equal(out, given)
+
+
 def test_noise_in_deep_shadow_is_left_alone() -> None:
     rng = np.random.default_rng(3)
     low = rng.poisson(6, (200, ELEMENTS)).astype(np.uint16) * 100
