@@ -40,7 +40,10 @@ def record(out: Path, bags: int, speed: float, seed: int, as_json: bool) -> None
       xedge record --out belt.xstrip --bags 10
       xedge record --out fast.xstrip --speed 0.5 --seed 7 --json
     """
-    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
+    told = Console(stderr=True)
+    with Progress(
+        console=told, transient=True, disable=as_json or not told.is_terminal
+    ) as progress:
         task = progress.add_task("Simulating", total=None)
         done = record_belt(
             out,
