@@ -56,7 +56,7 @@ def _zip(path: F64) -> list[Part]:
     teeth = np.stack([x, y], axis=1)
     pairs = [teeth[k : k + 2] for k in range(0, len(teeth) - 1, 2)]
     parts = [Part("nylon", Rod(path, 2.5))]
-    parts += [Part("brass", Rod(pair, 0.55)) for pair in pairs[::1]]
+    parts += [Part("brass", Rod(pair, 0.55)) for pair in pairs]
     slider = path[len(path) // 3]
     parts.append(Part("zinc", Prism(rounded_rectangle(13, 8, 3, *slider), 4.0, 2.0)))
     parts.append(Part("zinc", Prism(rounded_rectangle(26, 4, 2, slider[0] + 16, slider[1]), 1.8)))
