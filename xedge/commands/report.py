@@ -172,9 +172,10 @@ def _labelled(
     """A mark whose label avoids those in ``taken``, and joins them."""
     x1, y1, x2, y2 = box
     width, height = font * (0.62 * len(text) + 0.7), font * 1.4
-    spots = [(x1, y1 - height), (x1, y2), (x2 - width, y1 - height), (x2 - width, y2), (x1, y1),
-             (x1, y2 - height), (x2, y1), (x1 - width, y1), (x1, y1 - 2 * height),
-             (x1, y2 + height)]  # fmt: skip
+    # Above and below the box, flush with either side, then beside it, then further away.
+    rows = [(y1 - (k + 1) * height, y2 + k * height) for k in range(4)]
+    edges = [(x, y) for row in rows for x in (x1, x2 - width) for y in row]
+    spots = [*edges[:4], (x1, y1), (x1, y2 - height), (x2, y1), (x1 - width, y1), *edges[4:]]
     inside = [_kept_in((x, y, width, height), frame) for x, y in spots]
     free = [spot for spot in inside if not any(_overlap(spot, other) for other in taken)]
     label = (free or inside)[0]
