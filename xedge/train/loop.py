@@ -236,6 +236,8 @@ def train(recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter:
                     sums[name] = sums.get(name, 0.0) + value / per_epoch
                 advance()
         if run.fabric.is_global_zero:
+            # Before the held-out bags are looked at, which takes a while as well.
+            run.checkpoint(measured, finished=False).save(last)
             measured = validate(run, meter)
             seconds = round(time.monotonic() - begun, 1)
             means = {name: round(value, 5) for name, value in sums.items()}
@@ -243,7 +245,6 @@ def train(recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter:
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             meter.say(record)
-            run.checkpoint(measured, finished=False).save(last)
         run.fabric.barrier()
     if run.fabric.is_global_zero:
         measured = measured or validate(run, meter)
