@@ -43,7 +43,7 @@ format: $(TEST_READY)  ## rewrite the sources as ruff wants them
 	@$(BIN)/ruff format --quiet .
 
 bench: $(TEST_READY)  ## engines and belt on this machine; scratch records when the tree is dirty
-	@scratch=; [ -z "$$(git status --porcelain)" ] || scratch=--scratch; \
+	@scratch=; [ -z "$$(git status --porcelain -- . ':(exclude)benchmarks/results')" ] || scratch=--scratch; \
 	$(BIN)/xedge bench engines $$scratch && $(BIN)/xedge bench belt $$scratch
 
 clean:  ## remove what builds, tests and demos left behind

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import xedge
 
+_CODE = (".", ":(exclude)benchmarks/results")
+"""All files but the records of measurements, which are no code: one must not taint the next."""
+
 
 @dataclass(frozen=True)
 class CodeVersion:
@@ -36,7 +39,7 @@ def code_version(package: Path | None = None) -> CodeVersion:
     if (root / ".git").exists():
         try:
             commit = _git(root, "rev-parse", "HEAD")
-            return CodeVersion(commit, bool(_git(root, "status", "--porcelain")))
+            return CodeVersion(commit, bool(_git(root, "status", "--porcelain", "--", *_CODE)))
         except (OSError, subprocess.SubprocessError):  # no git here, or no commit yet
             pass
     return CodeVersion(f"xedge {xedge.__version__}", False)
