@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from xedge.sim.belt import SimulatedBelt
 
 from xedge.bundle import Bundle
 from xedge.detector import open_detector
@@ -15,6 +14,7 @@ from xedge.engines.threads import lane_threads
 from xedge.lane.config import LaneConfig
 from xedge.lane.runner import run_lane
 from xedge.sim.bags import BagConfig
+from xedge.sim.belt import SimulatedBelt
 from xedge.sim.physics import ScannerModel
 from xedge_benchmarks.contenders import flat_field
 from xedge_benchmarks.interleave import CpuTimes, foreign_load_note

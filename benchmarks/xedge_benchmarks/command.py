@@ -48,6 +48,7 @@ def bench() -> None:
     Examples:
       xedge bench engines
       xedge bench belt --speed 0.5
+      xedge bench accuracy --bags 500
     """
 
 
@@ -139,6 +140,53 @@ def belt(
         _print_belt(record, path)
 
 
+@bench.command()
+@click.option("--engine", default="auto", show_default=True, help="The engine to run.")
+@click.option("--bags", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=3_000_000, show_default=True,
+    help="Seed of the first bag; recipes train on seeds from 1,000,000 and 2,000,000.",
+)  # fmt: skip
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A second bundle to measure on the same bags, such as the first pass alone.",
+)
+@_common_options
+def accuracy(
+    engine: str,
+    bags: int,
+    seed: int,
+    against: Path | None,
+    bundle_path: Path | None,
+    threads: int | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    r"""Average precision and alarms on fresh simulated bags, through the whole chain.
+
+    \b
+    Examples:
+      xedge bench accuracy
+      xedge bench accuracy --bags 100 --against first-pass.xedge
+    """
+    from rich.progress import Progress
+
+    from xedge_benchmarks.accuracy import AccuracySettings, bench_accuracy
+
+    settings = AccuracySettings(engine=engine, bags=bags, seed=seed, threads=threads)
+    bundles = [open_bundle(bundle_path), *([open_bundle(against)] if against else [])]
+    with Progress(console=Console(stderr=True, quiet=as_json)) as progress:
+        bar = progress.add_task("screening bags", total=bags)
+        record = bench_accuracy(bundles, settings, lambda: progress.advance(bar))
+    path = _keep(record, out, scratch)
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+    else:
+        _print_accuracy(record, path)
+
+
 def _keep(record: BenchRecord, out: Path | None, scratch: bool) -> Path:
     root = checkout()
     if out is None and root is None:
@@ -180,6 +228,26 @@ def _print_belt(record: BenchRecord, path: Path) -> None:
     table = Table(show_header=False)
     for name, text in rows.items():
         table.add_row(name, text)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    _print_end(console, record, path)
+
+
+def _print_accuracy(record: BenchRecord, path: Path) -> None:
+    rows = record.results["models"]
+    table = Table("measure", *(f"{row['model']} ({row['stage']})" for row in rows))
+
+    def line(name: str, values: list[float | None]) -> None:
+        table.add_row(name, *("-" if v is None else f"{v:.4f}" for v in values))
+
+    line("AP50", [row["ap50"] for row in rows])
+    line("AP50:95", [row["ap"] for row in rows])
+    for group, title in (("ap50_by_occlusion", "occlusion"), ("ap50_by_class", "class")):
+        for name in rows[0][group]:
+            line(f"AP50, {title} {name}", [row[group].get(name) for row in rows])
+    for part, whole in (("of_those", "bags_with_objects"), ("of_clean", "clean_bags")):
+        texts = (f"{row[f'alarmed_{part}']} of {row[whole]}" for row in rows)
+        table.add_row(f"alarms, {whole.replace('_', ' ')}", *texts)
     console = Console(highlight=False, markup=False)
     console.print(table)
     _print_end(console, record, path)

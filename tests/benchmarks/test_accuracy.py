@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+from xedge_benchmarks.accuracy import AccuracySettings, bench_accuracy, truth_of
+
+from xedge.bundle import Bundle
+from xedge.cli import main
+from xedge.sim import CLASSES
+from xedge.sim.bags import generate_bag
+from xedge.train.config import DataConfig
+
+
+def test_truth_is_the_bags_own() -> None:
+    bag = next(b for b in map(generate_bag, range(3_000_000, 3_000_020)) if b.truth)
+    truth = truth_of(bag)
+    assert [CLASSES[k] for k in truth.labels] == [t.label for t in bag.truth]
+    assert np.allclose(truth.boxes, [t.box for t in bag.truth])
+    assert truth.levels is not None
+    assert truth.levels.tolist() == [t.occlusion for t in bag.truth]
+
+
+def test_bundles_are_measured_on_the_same_bags(quick_bundle: Bundle) -> None:
+    seen: list[None] = []
+    settings = AccuracySettings(engine="onnxruntime", bags=3, threads=1)
+    record = bench_accuracy([quick_bundle, quick_bundle], settings, lambda: seen.append(None))
+    first, second = record.results["models"]
+    assert len(seen) == 3
+    assert first == second
+    assert first["bags_with_objects"] + first["clean_bags"] == 3
+    # Every bag has dark pixels, so this model alarms on all of them.
+    assert first["alarmed_of_clean"] == first["clean_bags"]
+    assert first["alarmed_of_those"] == first["bags_with_objects"]
+    assert set(first["ap50_by_class"]) == set(CLASSES)
+    json.loads(record.to_json())
+
+
+def test_fresh_bags_are_fresh() -> None:
+    data, fresh = DataConfig(), AccuracySettings()
+    mine = range(fresh.seed, fresh.seed + fresh.bags)
+    for first, count in ((data.train_seed, data.train_bags), (data.val_seed, data.val_bags)):
+        assert not set(mine) & set(range(first, first + count))
+
+
+def test_the_command_prints_a_table_and_keeps_a_record(
+    quick_bundle_path: Path, tmp_path: Path
+) -> None:
+    arguments = ["bench", "accuracy", "--bundle", str(quick_bundle_path), "--bags", "2"]
+    arguments += ["--engine", "onnxruntime", "--threads", "1", "--scratch", "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "AP50, occlusion OL3" in result.stdout
+    assert "alarms, clean bags" in result.stdout
+    assert len(list(tmp_path.rglob("*.json"))) == 1
