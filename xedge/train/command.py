@@ -28,5 +28,6 @@ def train(recipe: Path, devices: int, fresh: bool, as_json: bool) -> None:
     parsed, _ = load_recipe(recipe)
     text = recipe.read_text(encoding="utf-8")
     path = run_training(parsed, text, devices=devices, fresh=fresh, meter=Meter(quiet=as_json))
-    measured = load_checkpoint(path)[0].measured
-    click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))
+    if path is not None:
+        measured = load_checkpoint(path)[0].measured
+        click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))

@@ -200,8 +200,12 @@ def validate(run: Run, meter: Meter) -> dict[str, float]:
     return figures
 
 
-def train(recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter: Meter) -> Path:
+def train(
+    recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter: Meter
+) -> Path | None:
     """Path of the finished checkpoint of a recipe; an interrupted run is taken up again.
+
+    None comes back in the further processes of a run on several devices: one speaks for all.
 
     Args:
         recipe: The recipe, as parsed from ``recipe_text``.
@@ -246,7 +250,8 @@ def train(recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter:
                 file.write(json.dumps(record) + "\n")
             meter.say(record)
         run.fabric.barrier()
-    if run.fabric.is_global_zero:
-        measured = measured or validate(run, meter)
-        run.checkpoint(measured, finished=True).save(final)
+    if not run.fabric.is_global_zero:
+        return None
+    measured = measured or validate(run, meter)
+    run.checkpoint(measured, finished=True).save(final)
     return final

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(recipe: Recipe, text: str, *, fresh: bool = False) -> Path:
-    return train(recipe, text, devices=1, fresh=fresh, meter=Meter(quiet=True))
+    path = train(recipe, text, devices=1, fresh=fresh, meter=Meter(quiet=True))
+    assert path is not None
+    return path
 
 
 def lines(recipe: Recipe) -> list[dict[str, float]]:
@@ -117,3 +121,16 @@ def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
     assert max(rates) == rates[9] == 1.0
     assert rates[100] == pytest.approx(0.0, abs=1e-9)
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
+
+
+@pytest.mark.full
+def test_two_processes_train_one_model(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe_text(tmp_path, cache, 1).replace("batch = 4", "batch = 2"))
+    command = [Path(sys.executable).with_name("xedge"), "train", path, "--devices", "2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert load_checkpoint(Path(answer["checkpoint"]))[0].measured == answer["measured"]
+    (line,) = lines(parse_recipe(path.read_text()))
+    assert line["epoch"] == 1
