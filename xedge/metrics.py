@@ -187,6 +187,42 @@ def average_precision(
     )
 
 
+def best_threshold(
+    detections: Sequence[Detections], truths: Sequence[Truth], classes: int, beta: float = 2.0
+) -> float:
+    """The score threshold at which F-beta over all objects is highest, at IoU 0.5.
+
+    Args:
+        detections: One value an image.
+        truths: The truth of the same images, in the same order.
+        classes: Number of classes; labels run from 0.
+        beta: How much recall weighs against precision; 2 for screening, where a missed object
+            costs more than a second look.
+
+    Returns:
+        Halfway between the last score that is kept and the next, so that neither side hangs on
+        the last digit; NaN without objects or detections.
+
+    Raises:
+        InputError: As `average_precision` says.
+    """
+    _check(detections, truths, classes, None)
+    images = list(zip(detections, truths, strict=True))
+    parts = [_match(d, t, label, None) for label in range(classes) for d, t in images]
+    scores = np.concatenate([part.scores for part in parts])
+    objects = sum(part.objects for part in parts)
+    if not objects or not scores.size:
+        return math.nan
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    hits = np.cumsum(np.concatenate([part.hit[0] for part in parts])[order])
+    kept = np.arange(1, scores.size + 1)
+    f_beta = (1 + beta**2) * hits / (kept + beta**2 * objects)
+    last = int(f_beta.argmax())
+    below = float(scores[last + 1]) if last + 1 < scores.size else 0.0
+    return (float(scores[last]) + below) / 2
+
+
 def _check(
     detections: Sequence[Detections], truths: Sequence[Truth], classes: int, level: int | None
 ) -> None:

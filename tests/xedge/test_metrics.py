@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from xedge.boxes import iou
 from xedge.errors import InputError
-from xedge.metrics import COCO_THRESHOLDS, Truth, area_under_curve, average_precision
+from xedge.metrics import (
+    COCO_THRESHOLDS,
+    Truth,
+    area_under_curve,
+    average_precision,
+    best_threshold,
+)
 from xedge.types import Detections
 
 
@@ -181,3 +187,34 @@ def test_the_area_lies_between_nothing_and_recall(hits, extra) -> None:
     assert 0.0 <= area <= sum(hits) / total + 1e-12
     # One more false detection at the end changes nothing.
     assert area_under_curve(np.array([*hits, False], bool), total) == pytest.approx(area)
+
+
+def test_the_best_threshold_by_hand() -> None:
+    # Two objects. Kept one by one: hit, false, hit, false. F2 = 5 h / (kept + 4 * 2):
+    # 5/9, 5/10, 10/11, 10/12; so three are kept, and the threshold lies below the third.
+    images = [
+        found((0, 0, 10, 10, 0.9, 0), (50, 50, 60, 60, 0.8, 0)),
+        found((0, 0, 10, 10, 0.6, 0), (50, 50, 60, 60, 0.2, 0)),
+    ]
+    objects = [truth((0, 0, 10, 10, 0)), truth((0, 0, 10, 10, 0))]
+    assert best_threshold(images, objects, 1) == pytest.approx(0.4)
+    # With beta near 0 only precision counts: the first alone.
+    assert best_threshold(images, objects, 1, beta=0.01) == pytest.approx(0.85)
+
+
+def test_no_objects_or_no_detections_have_no_threshold() -> None:
+    assert math.isnan(best_threshold([found((0, 0, 9, 9, 0.9, 0))], [truth()], 1))
+    assert math.isnan(best_threshold([found()], [truth((0, 0, 9, 9, 0))], 1))
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.booleans()), min_size=1, max_size=30))
+def test_no_other_threshold_is_better(rows: list[tuple[float, bool]]) -> None:
+    images = [found((0, 0, 10, 10, score, 0)) for score, _ in rows]
+    objects = [truth((0, 0, 10, 10, 0) if hit else (50, 50, 60, 60, 0)) for _, hit in rows]
+    best = best_threshold(images, objects, 1)
+
+    def f2(threshold: float) -> float:
+        kept = [hit for score, hit in rows if np.float32(score) >= threshold]
+        return 5 * sum(kept) / (len(kept) + 4 * len(rows))
+
+    assert all(f2(best) >= f2(score) - 1e-12 for score, _ in rows if np.float32(score) != best)

@@ -17,6 +17,9 @@ from xedge.spec import Channels, ModelSpec
 from xedge.train.config import Recipe, parse_recipe
 
 CANDIDATES = 200
+SCORE_THRESHOLD = 0.05
+UNMEASURED_ALARM = 0.4
+"""Alarm threshold of a checkpoint that was never looked at on held-out bags."""
 PIXEL_MM = 0.62
 """Pitch of the simulated detector at the belt; a pixel of the planes is this times the binning."""
 
@@ -80,6 +83,7 @@ class Checkpoint:
     def spec(self, sha256: str) -> ModelSpec:
         """The description that an exported model of this checkpoint carries."""
         recipe = self.recipe
+        alarm = recipe.alarm_threshold or self.measured.get("alarm_threshold", UNMEASURED_ALARM)
         return ModelSpec(
             name=recipe.name,
             classes=recipe.model.classes,
@@ -89,7 +93,8 @@ class Checkpoint:
             binning=recipe.data.binning,
             pixel_mm=round(PIXEL_MM * recipe.data.binning, 6),
             candidates=CANDIDATES,
-            alarm_threshold=recipe.alarm_threshold,
+            alarm_threshold=max(alarm, SCORE_THRESHOLD),
+            score_threshold=SCORE_THRESHOLD,
             mean=recipe.model.mean,
             scale=recipe.model.scale,
             parents={

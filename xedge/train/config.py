@@ -104,7 +104,8 @@ class Recipe:
         name: Name of the model and of the run's folder.
         seed: Seed of weights, order and augmentation.
         out: Folder under which runs are written.
-        alarm_threshold: Score at which a lane alarms, written into the model's spec.
+        alarm_threshold: Score at which a lane alarms, written into the model's spec; without it,
+            the one with the best F2 on the held-out bags.
         model: The detector.
         data: The bags.
         optim: The optimiser.
@@ -113,7 +114,7 @@ class Recipe:
     name: str
     seed: int = 0
     out: str = "runs"
-    alarm_threshold: float = 0.4
+    alarm_threshold: float | None = None
     model: ATSSConfig
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xedge.metrics import Truth, average_precision
+from xedge.metrics import Truth, average_precision, best_threshold
 from xedge.models.atss import ATSS, decode, top_candidates
 from xedge.postprocess import detections
 from xedge.spec import ModelSpec
@@ -80,7 +80,10 @@ def screen_windows(
 def summarise(
     found: list[Detections], truth: list[Truth], classes: tuple[str, ...], prefix: str = ""
 ) -> dict[str, float]:
-    """AP50, AP, AP50 by class and by occlusion level; what has no object is left out."""
+    """AP50, AP, AP50 by class and by occlusion level, and the score threshold with the best F2.
+
+    What has no object is left out.
+    """
     whole = average_precision(found, truth, len(classes))
     figures = {f"{prefix}ap50": whole.ap50, f"{prefix}ap": whole.ap}
     for name, value in zip(classes, whole.ap50_by_class, strict=True):
@@ -88,4 +91,5 @@ def summarise(
     for level in (1, 2, 3):
         part = average_precision(found, truth, len(classes), level=level)
         figures[f"{prefix}ap50_OL{level}"] = part.ap50
+    figures[f"{prefix}alarm_threshold"] = best_threshold(found, truth, len(classes))
     return {name: round(float(v), 4) for name, v in figures.items() if np.isfinite(v)}
