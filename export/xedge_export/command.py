@@ -58,14 +58,24 @@ def export(
         raise ConfigError(
             "the output's name says nothing", expected="FILE.onnx or FILE.xedge", found=str(out)
         )
+    if not out.parent.is_dir():
+        raise ConfigError(
+            "there is no folder to write to", found=str(out.parent), remedy="Make it first"
+        )
     meter = Meter(quiet=as_json)
     exported = export_model(checkpoint, Stage(stage))
     report = parity_on_bags(exported, engine, check, meter) if check else None
+    if report is not None and not report.detections:
+        raise ExportError(
+            "the model detects nothing on the bags it is checked on, so nothing was compared",
+            remedy="Train it for longer, check more bags with --check, or none with --check 0",
+        )
     if report is not None and not report.holds:
         raise ExportError(
             "the exported model does not answer as PyTorch does",
             expected=f"{report.detections} identical detections",
-            found=f"{report.differing} that differ and {report.extra} extra",
+            found=f"{report.identical} identical, {report.extra + report.extra_with_ties} extra, "
+            f"{report.wrong_choices} classes chosen otherwise without a tie",
             remedy="Report this with the checkpoint",
         )
     if out.suffix == ".onnx":

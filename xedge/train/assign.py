@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ class Grid:
     def lengths(self) -> list[int]:
         """Number of locations of each level."""
         return [h * w for h, w in self.sizes]
+
+    def to(self, device: torch.device) -> Grid:
+        """The same grid on a device."""
+        return replace(self, points=self.points.to(device), boxes=self.boxes.to(device))
 
 
 def make_grid(height: int, width: int, strides: tuple[int, ...], anchor_scale: int) -> Grid:

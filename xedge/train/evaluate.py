@@ -42,7 +42,7 @@ def to_detections(spec: ModelSpec, boxes: Tensor, scores: Tensor, labels: Tensor
         labels: int32 ``[K]``.
     """
     rows = {"boxes": boxes, "scores": scores, "labels": labels}
-    outputs = {name: value[None].numpy() for name, value in rows.items()}
+    outputs = {name: value[None].cpu().numpy() for name, value in rows.items()}
     return detections(outputs, spec, spec.height, spec.width, spec.score_threshold)
 
 
@@ -60,7 +60,7 @@ def screen_windows(
     truth: list[Truth] = []
     sums, counts, samples, largest = 0.0, 0, [], 0.0
     for planes, boxes, labels, occlusion in batches:
-        outputs, updates = model(planes, label_aware=label_aware)
+        outputs, updates = model(planes.to(model.mean.device), label_aware=label_aware)
         rows = top_candidates(*decode(outputs, model.config.pyramid.strides), spec.candidates)
         found += [to_detections(spec, *row) for row in zip(*rows, strict=True)]
         for b, c, o in zip(boxes, labels, occlusion, strict=True):
@@ -69,7 +69,7 @@ def screen_windows(
             w = update.weight.abs()
             sums, counts = sums + float(w.sum()), counts + w.numel()
             largest = max(largest, float(w.max()))
-            samples.append(w.flatten()[:: max(w.numel() // 20_000, 1)].numpy())
+            samples.append(w.flatten()[:: max(w.numel() // 20_000, 1)].cpu().numpy())
         advance()
     if not counts:
         return found, truth, None

@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Sampler
 
+from xedge.errors import ConfigError
 from xedge.models.atss import ATSS
 from xedge.train.assign import make_grid
 from xedge.train.bags import Batch, Windows, collate
@@ -96,12 +97,24 @@ class Run:
         )
 
     def resume(self, path: Path) -> None:
-        """Take up the run where the checkpoint left it."""
-        progress = load_checkpoint(path)[0].progress
+        """Take up the run where the checkpoint left it.
+
+        Raises:
+            ConfigError: When the recipe is another one by now: the result would be neither's.
+        """
+        checkpoint = load_checkpoint(path)[0]
+        progress = checkpoint.progress
         if progress is None:
             return
+        if checkpoint.recipe_text != self.recipe_text:
+            raise ConfigError(
+                f"the run in {path.parent} was begun with another recipe",
+                remedy="Give the recipe another name, restore it, or start over with --fresh",
+            )
+        if checkpoint.commit not in self.commit.split(" "):
+            self.commit = f"{checkpoint.commit} {self.commit}"
         self.model.load_state_dict(progress.model)
-        self.averaged_model.load_state_dict(load_checkpoint(path)[0].weights)
+        self.averaged_model.load_state_dict(checkpoint.weights)
         self.averaged.n_averaged.fill_(progress.averaged)
         self.optimizer.load_state_dict(progress.optimizer)
         self.epoch, self.step = progress.epoch, progress.step
@@ -117,7 +130,7 @@ def start_run(recipe: Recipe, recipe_text: str, devices: int) -> Run:
     )
     fabric.launch()
     torch.manual_seed(recipe.seed)
-    model = ATSS(recipe.model).to(memory_format=torch.channels_last)
+    model = ATSS(recipe.model).to(fabric.device).to(memory_format=torch.channels_last)
     average = get_ema_multi_avg_fn(recipe.optim.ema)  # type: ignore[no-untyped-call]
     averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     optimizer = torch.optim.AdamW(
@@ -157,15 +170,17 @@ def one_epoch(run: Run, windows: Windows, steps: int) -> Iterator[dict[str, floa
     """Train one epoch; each step's losses come back as it is done."""
     recipe, optim = run.recipe, run.recipe.optim
     strides = recipe.model.pyramid.strides
-    grid = make_grid(recipe.data.height, recipe.data.width, strides, recipe.model.anchor_scale)
+    on_cpu = make_grid(recipe.data.height, recipe.data.width, strides, recipe.model.anchor_scale)
+    device = run.fabric.device
+    grid = on_cpu.to(device)
     windows.epoch = run.epoch
     run.wrapped.train()
     for planes, boxes, labels, _ in loader(run, windows, train=True):
         rate = learning_rate(run.step, steps, optim)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        targets = make_targets(grid, boxes, labels, len(recipe.model.classes))
-        planes = run.fabric.to_device(planes).contiguous(memory_format=torch.channels_last)
+        targets = make_targets(on_cpu, boxes, labels, len(recipe.model.classes)).to(device)
+        planes = planes.to(device, memory_format=torch.channels_last)
         label_aware = recipe.model.label_aware and run.step >= optim.label_aware_from * steps
         outputs, _ = run.wrapped(planes, targets.label_maps(grid), label_aware=label_aware)
         loss, parts = detection_loss(outputs, targets, grid)

@@ -35,6 +35,10 @@ class Targets:
     positive: Tensor
     centerness: Tensor
 
+    def to(self, device: torch.device) -> Targets:
+        """The same targets on a device."""
+        return Targets(*(value.to(device) for value in vars(self).values()))
+
     def label_maps(self, grid: Grid) -> list[Tensor]:
         """The one-hot labels as maps a level, ``[N, C, H, W]`` each, as LA takes them."""
         n, _, c = self.one_hot.shape

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from xedge.errors import ConfigError
 from xedge.sim import CLASSES
 from xedge.train.checkpoint import load_checkpoint
 from xedge.train.config import OptimConfig, Recipe, parse_recipe
@@ -112,6 +113,15 @@ def test_an_interrupted_run_goes_on_and_ends_where_the_whole_one_does(
     # The same steps in the same order; float32 sums may be split among threads differently.
     for name, value in ours.items():
         assert torch.allclose(value, theirs[name], rtol=1e-3, atol=1e-5), name
+
+
+def test_a_run_does_not_go_on_under_another_recipe(tmp_path: Path, cache: Path) -> None:
+    text = recipe_text(tmp_path, cache, 1)
+    run(parse_recipe(text), text)
+    other = text.replace("warmup_steps = 2", "warmup_steps = 3")
+    with pytest.raises(ConfigError, match="begun with another recipe"):
+        run(parse_recipe(other), other)
+    run(parse_recipe(other), other, fresh=True)
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
