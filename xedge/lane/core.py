@@ -32,6 +32,7 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.lane.ledger import Ledger
+from xedge.lane.odometer import Odometer
 from xedge.scanner import windows
 from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
 from xedge.scanner.flatfield import FlatField
@@ -118,7 +119,7 @@ class LaneCore:
         self._ended = False
         self._captured_ns: int | None = None
         self._line_ns = 0.0
-        self._unseen_counts = 0.0
+        self._odometer = Odometer(config.counts_per_line)
 
     @property
     def ledger(self) -> Ledger:
@@ -178,6 +179,8 @@ class LaneCore:
         admission = self._intake.admit(strip)
         self._account(admission, now_ns, out)
         if admission.use is None:
+            if admission.refused.keys() == {Refusal.STANDING}:
+                self._odometer.stood(strip.captured_ns)
             return
         low, high, encoder = strip.low, strip.high, strip.encoder
         counter = strip.first_line + np.arange(len(strip), dtype=np.int64)
@@ -194,8 +197,7 @@ class LaneCore:
             self._cutter.flag(Reason.INCOMPLETE_SCAN)
         if self._monitor.fault:
             self._cutter.flag(Reason.DETECTOR_FAULT)
-        # The belt has gone on since, by up to a strip, before the next one can say so.
-        self._unseen_counts = float(encoder[-1] - encoder[0]) + self._config.counts_per_line
+        self._odometer.moved(encoder, strip.captured_ns)
 
     def _account(self, admission: Admission, now_ns: int, out: list[Action]) -> None:
         """Book what was refused and what is missing, and flag the bag it concerns."""
@@ -211,7 +213,7 @@ class LaneCore:
             out.append(Note("lines-missing", {"lines": admission.missing}))
         if admission.hole:
             self._take_pieces(self._cutter.hole(admission.hole, reason), now_ns, out)
-            self._unseen_counts += admission.hole * self._config.counts_per_line
+            self._odometer.lost(admission.hole)
 
     def _line_times(self, strip: Strip, lines: int, hole: bool) -> I64:
         """When each line was read out: evenly since the strip before, the last at the end."""
@@ -334,11 +336,8 @@ class LaneCore:
     def _late(self, bag: _Bag, now_ns: int) -> bool:
         if now_ns - bag.opened_ns >= self._config.bag_limit_ns:
             return True
-        encoder = self._intake.encoder
-        if not bag.ended or encoder is None:
-            return False
-        reached = encoder + self._unseen_counts
-        return reached >= bag.tail_encoder + self._config.deadline_counts
+        reached = self._odometer.reached(now_ns) if bag.ended else None
+        return reached is not None and reached >= bag.tail_encoder + self._config.deadline_counts
 
     def _decide(self, bag: _Bag, late: bool, now_ns: int) -> Emit:
         found = windows.merge(

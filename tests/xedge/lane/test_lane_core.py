@@ -160,6 +160,28 @@ def test_a_standing_belt_stops_the_encoder_s_clock_but_not_the_bag_limit(belt) -
     assert lane.core.ledger.refused_lines == {Refusal.STANDING: 5}
 
 
+def test_a_lane_that_is_behind_does_not_take_the_belt_for_as_late_as_itself(belt) -> None:
+    """Tail at 39, read out by 40 ms, a count a millisecond: 99 is reached at 100 ms."""
+    for now_ms, late in ((99, False), (100, True)):
+        lane = Driven(belt)
+        lane.lines(AIR + "#" * 20 + "." * 10)
+        lane.now_ns = now_ms * belt.line_ns  # strips up to now wait to be handled
+        lane.answer()
+        assert [d.late for d in lane.decisions] == [late]
+        assert (lane.decisions[0].verdict is Verdict.CLEAR) is not late
+
+
+def test_strips_of_a_standing_belt_stop_the_encoder_s_clock_of_a_waiting_bag(belt) -> None:
+    lane = Driven(belt)
+    lane.lines(AIR + "#" * 20 + "." * 10)
+    for k in range(100):
+        strip = belt.strip(".....", lane.line + 5 * k, encoder=[49] * 5)
+        lane.send(StripArrived(strip), strip.captured_ns)
+    assert lane.now_ns == 550 * belt.line_ns
+    lane.answer()
+    assert lane.decisions[0].verdict is Verdict.CLEAR
+
+
 def test_a_failed_window_is_not_cleared(belt) -> None:
     lane = Driven(belt)
     lane.lines(AIR + "#" * 20 + AIR)

@@ -93,6 +93,37 @@ def test_a_slow_engine_makes_bags_late_and_the_lane_lives_on(belt) -> None:
     assert report.to_dict()["not_cleared_by_reason"] == {"TIMEOUT": 2}
 
 
+class SlowMachine(VirtualClock):
+    """Every piece of work takes 12 ms or more: strips of 5 ms pile up."""
+
+    def now_ns(self) -> int:
+        self.sleep_ns(12 * MS)
+        return super().now_ns()
+
+
+def test_in_compressed_time_a_core_that_is_behind_clears_no_late_bag(belt) -> None:
+    report = run_lane(
+        belt.strips((AIR + "#" * 20) * 3 + AIR), lambda planes: NOTHING, belt.flat_field,
+        belt.config(), clock=SlowMachine(),
+    )  # fmt: skip
+    assert len(report.decisions) == 3
+    assert report.late > 0
+    for decision in report.decisions:
+        # 60 counts are 60 ms; a strip's worth of strictness.
+        assert decision.late == (decision.latency_ns >= 60 * MS)
+
+
+def test_in_real_time_a_slow_callback_clears_no_late_bag(belt) -> None:
+    report = run_lane(
+        belt.strips((AIR + "#" * 20) * 2 + AIR), lambda planes: NOTHING, belt.flat_field,
+        belt.config(), realtime=True, on_decision=lambda decision, scan: time.sleep(0.3),
+    )  # fmt: skip
+    # The second bag's strips wait in the inbox while the first one's callback sleeps.
+    assert report.decisions[1].late
+    for decision in report.decisions:
+        assert decision.late or decision.latency_ns < 60 * MS
+
+
 def test_the_bag_limit_fires_when_no_more_lines_come(belt) -> None:
     clock = VirtualClock()
     report = run_lane(
