@@ -37,6 +37,7 @@ class Publisher:
         self._decisions: list[Decision] = []
         self._errors: list[str] = []
         self._journal_errors = 0
+        self._callback_errors = 0
         self.core_ns = 0
         self.engine_ns = 0
         self.windows = 0
@@ -49,8 +50,7 @@ class Publisher:
             if isinstance(action, Emit):
                 self._record("decision", decision_record(action.decision))
                 self._decisions.append(action.decision)
-                if self._on_decision is not None:
-                    self._on_decision(action.decision, action.scan)
+                self._tell(action)
             elif isinstance(action, Note):
                 self._record(action.kind, dict(action.fields))
                 if error := str(action.fields.get("error", "")):
@@ -58,6 +58,17 @@ class Publisher:
             else:
                 orders.append(action)
         return orders
+
+    def _tell(self, emit: Emit) -> None:
+        if self._on_decision is None:
+            return
+        try:
+            self._on_decision(emit.decision, emit.scan)
+        except Exception as error:  # the caller's code: it must not stop the bags behind
+            self._callback_errors += 1
+            self.note_error(
+                f"bag {emit.decision.bag}: on_decision raised {type(error).__name__}: {error}"
+            )
 
     def _note_error(self, note: Note, error: str) -> None:
         bag = f"bag {note.fields['bag']}: " if "bag" in note.fields else ""
@@ -91,6 +102,7 @@ class Publisher:
             windows=self.windows,
             errors=tuple(self._errors),
             journal_errors=self._journal_errors,
+            callback_errors=self._callback_errors,
             realtime=realtime,
         )
 

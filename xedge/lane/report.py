@@ -26,6 +26,7 @@ class LaneReport:
         windows: Windows screened.
         errors: What went wrong, in words; at most `runner.MAX_ERRORS` of them.
         journal_errors: Records that the journal could not take.
+        callback_errors: Decisions at which the caller's ``on_decision`` raised an exception.
         realtime: True when the lane ran on the real clock, False in compressed time.
     """
 
@@ -38,6 +39,7 @@ class LaneReport:
     windows: int
     errors: tuple[str, ...] = ()
     journal_errors: int = 0
+    callback_errors: int = 0
     realtime: bool = False
 
     @property
@@ -99,4 +101,5 @@ class LaneReport:
             "health": list(self.health.sentences()),
             "errors": list(self.errors),
             "journal_errors": self.journal_errors,
+            "callback_errors": self.callback_errors,
         }

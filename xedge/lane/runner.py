@@ -45,7 +45,8 @@ def run_lane(
         config: The set-up; see `LaneConfig.for_model`.
         realtime: Pace the strips on the clock instead of skipping idle time.
         on_decision: Called with each decision, and the scan it is about, as soon as it is made
-            and journalled, in the caller's thread. In real time it must be quick.
+            and journalled, in the caller's thread. In real time it must be quick. What it raises is
+            counted in the report's `callback_errors`, and the lane goes on.
         journal: Takes a record of every decision and of everything unusual.
         clock: What measures durations (compressed) or paces the belt (real time).
 

@@ -343,6 +343,21 @@ def test_a_journal_that_fails_does_not_stop_the_lane(belt, tmp_path: Path) -> No
     assert "No space left" in report.errors[0]
 
 
+@pytest.mark.parametrize("realtime", [False, True])
+def test_a_callback_that_fails_does_not_stop_the_lane(belt, realtime) -> None:
+    def on_decision(decision, scan):
+        if decision.bag == 1:
+            raise KeyError("no such gate")
+
+    report = run_lane(
+        belt.strips((AIR + "#" * 20) * 3 + AIR), lambda planes: NOTHING, belt.flat_field,
+        patient(belt), on_decision=on_decision, realtime=realtime,
+    )  # fmt: skip
+    assert [d.verdict for d in report.decisions] == [Verdict.CLEAR] * 3
+    assert report.callback_errors == report.to_dict()["callback_errors"] == 1
+    assert report.errors == ("bag 1: on_decision raised KeyError: 'no such gate'",)
+
+
 def test_damaged_lines_of_a_journal_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with Journal(path) as journal:
