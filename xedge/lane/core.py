@@ -189,6 +189,8 @@ class LaneCore:
             encoder, counter = encoder[admission.use], counter[admission.use]
         time_ns = self._line_times(strip, len(encoder), admission.hole > 0)
         low, high = self._monitor.correct(low, high)
+        if self._monitor.fault:  # a bag may end in these lines as well as begin
+            self._cutter.flag(Reason.DETECTOR_FAULT)
         self._take_pieces(
             self._cutter.feed(Lines(low, high, encoder, counter, time_ns)), now_ns, out
         )  # fmt: skip

@@ -335,3 +335,18 @@ def test_a_failing_detector_flags_its_bags(belt) -> None:
     # Until the fault was known, its shadow passed for a bag: that one is not cleared either.
     assert Verdict.CLEAR not in [d.verdict for d in lane.decisions]
     assert lane.decisions[-1].reason is Reason.DETECTOR_FAULT
+
+
+def test_a_bag_that_ends_in_the_strip_that_shows_the_fault_is_flagged(belt) -> None:
+    """Element 3 fails behind the bag, in the strip that also holds the air that ends it."""
+    lane = Driven(belt)
+    flat = belt.flat_field
+    dead = flat.dead.copy()
+    dead[:, [1, 2, 4, 5]] = True
+    lane.core = LaneCore(type(flat)(flat.offset, flat.gain, dead), belt.config())
+    lane.lines(AIR + "#" * 20)
+    strip = belt.strip(AIR, lane.line)
+    strip.low[:, 3] = 100
+    lane.send(StripArrived(strip), strip.captured_ns)
+    lane.answer()
+    assert [d.reason for d in lane.decisions] == [Reason.DETECTOR_FAULT]
