@@ -23,6 +23,7 @@ from xedge.lane.core import LaneCore
 from xedge.lane.events import (
     Cancel,
     Event,
+    Interrupted,
     RunWindow,
     SourceEnded,
     StripArrived,
@@ -58,7 +59,14 @@ class CompressedLane:
         self._answer_ns = self._engine_free_ns = self._core_free_ns = 0
 
     def run(self, source: Iterable[Strip]) -> None:
-        """Screen the source to its end."""
+        """Screen the source to its end; a KeyboardInterrupt decides the open bags and passes."""
+        try:
+            self._drive(source)
+        except KeyboardInterrupt:
+            self._publisher.publish(self._core.handle(Interrupted(), self._core_free_ns))
+            raise
+
+    def _drive(self, source: Iterable[Strip]) -> None:
         strips = iter(source)
         upcoming, due_ns = self._next(strips, None)
         while upcoming is not None or not self._core.done:

@@ -23,6 +23,7 @@ from xedge.lane.events import (
     Cancel,
     Emit,
     Event,
+    Interrupted,
     LinesLost,
     Note,
     RunWindow,
@@ -42,6 +43,7 @@ from xedge.types import I64, U16, Decision, Detections, Reason, Scan, Strip, Ver
 
 WORST_FIRST = (
     Reason.TIMEOUT,
+    Reason.USER_INTERRUPT,
     Reason.OVERLOAD,
     Reason.ENGINE_FAILED,
     Reason.DETECTOR_FAULT,
@@ -49,7 +51,6 @@ WORST_FIRST = (
     Reason.INCOMPLETE_SCAN,
     Reason.OVERSIZE_BAG,
     Reason.CLIPPED_BAG,
-    Reason.USER_INTERRUPT,
 )
 """Of several reasons, the first in this order is the decision's `reason`."""
 
@@ -169,6 +170,12 @@ class LaneCore:
             self._ended = True
             out.append(Note("source-ended", {"error": event.error}))
             self._take_pieces(self._cutter.finish(), now_ns, out)
+        elif isinstance(event, Interrupted):
+            self._ended = True
+            out.append(Note("interrupted", {}))
+            self._take_pieces(self._cutter.finish(), now_ns, out)
+            for bag in self._queue:
+                bag.reasons.add(Reason.USER_INTERRUPT)
         self._decide_what_can_be(now_ns, out)
         return tuple(out)
 
@@ -327,7 +334,8 @@ class LaneCore:
         while self._queue:
             bag = self._queue[0]
             late = self._late(bag, now_ns)
-            if not late and not (bag.ended and bag.pending == 0):
+            ready = bag.ended and bag.pending == 0
+            if not (ready or late or Reason.USER_INTERRUPT in bag.reasons):
                 return
             self._queue.popleft()
             if bag.pending:

@@ -54,7 +54,12 @@ class SourceEnded:
     error: str = ""
 
 
-Event = StripArrived | LinesLost | WindowDone | WindowFailed | Tick | SourceEnded
+@dataclass(frozen=True)
+class Interrupted:
+    """A person stops the lane: every open bag is decided now, and no window answered any more."""
+
+
+Event = StripArrived | LinesLost | WindowDone | WindowFailed | Tick | SourceEnded | Interrupted
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from xedge.errors import XedgeError
@@ -34,6 +35,7 @@ class Publisher:
     def __init__(self, on_decision: OnDecision | None, journal: Journal | None) -> None:
         self._on_decision = on_decision
         self._journal = journal
+        self._left: deque[Action] = deque()  # not carried out yet, after an interrupt
         self._decisions: list[Decision] = []
         self._errors: list[str] = []
         self._journal_errors = 0
@@ -46,7 +48,9 @@ class Publisher:
     def publish(self, actions: tuple[Action, ...]) -> list[RunWindow | Cancel]:
         """Carry out decisions and notes in their order; what is left is for the engine."""
         orders: list[RunWindow | Cancel] = []
-        for action in actions:
+        self._left.extend(actions)
+        while self._left:
+            action = self._left.popleft()
             if isinstance(action, Emit):
                 self._record("decision", decision_record(action.decision))
                 self._decisions.append(action.decision)

@@ -22,6 +22,7 @@ from xedge.lane.core import LaneCore
 from xedge.lane.events import (
     Cancel,
     Event,
+    Interrupted,
     LinesLost,
     RunWindow,
     SourceEnded,
@@ -99,7 +100,7 @@ class RealTimeLane:
         self._epoch_ns: int | None = None  # the clock, less the belt's own time
 
     def run(self, source: Iterable[Strip]) -> None:
-        """Screen the source to its end."""
+        """Screen the source to its end; a KeyboardInterrupt decides the open bags and passes."""
         acquisition = threading.Thread(
             target=self._acquire, args=(source,), name="xedge-acquisition", daemon=True
         )
@@ -108,6 +109,9 @@ class RealTimeLane:
         engine.start()
         try:
             self._drive()
+        except KeyboardInterrupt:
+            self._publisher.publish(self._core.handle(Interrupted(), self._now_ns()))
+            raise
         finally:
             self._stop.set()
             self._orders.put(None)

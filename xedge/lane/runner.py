@@ -56,6 +56,8 @@ def run_lane(
 
     Raises:
         LaneError: When ``screen`` cannot be called.
+        KeyboardInterrupt: Passed on after every open bag was decided, NOT_CLEARED or, by what was
+            found until then, ALARM; journalled and published.
     """
     if not callable(screen):
         raise LaneError(

@@ -358,6 +358,60 @@ def test_a_callback_that_fails_does_not_stop_the_lane(belt, realtime) -> None:
     assert report.errors == ("bag 1: on_decision raised KeyError: 'no such gate'",)
 
 
+def interrupted_source(belt):
+    yield from belt.strips(AIR + "#" * 20 + AIR + "#" * 20)
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_the_source_decides_the_bag_under_the_beam(belt, tmp_path: Path) -> None:
+    seen = []
+    with Journal(tmp_path / "j") as journal, pytest.raises(KeyboardInterrupt):
+        run_lane(
+            interrupted_source(belt), lambda planes: NOTHING, belt.flat_field, patient(belt),
+            journal=journal, on_decision=lambda decision, scan: seen.append(decision),
+            clock=VirtualClock(),
+        )  # fmt: skip
+    assert [(d.bag, d.reason) for d in seen] == [(1, Reason.NONE), (2, Reason.USER_INTERRUPT)]
+    assert seen[1].verdict is Verdict.NOT_CLEARED
+    records = [r for r in read_journal(tmp_path / "j")[0] if r["kind"] == "decision"]
+    assert [r["reason"] for r in records] == ["NONE", "USER_INTERRUPT"]
+
+
+@pytest.mark.parametrize("realtime", [False, True])
+def test_ctrl_c_in_the_callback_loses_no_decision(belt, realtime, tmp_path: Path) -> None:
+    seen = []
+    scanned = threading.Event()
+    clock = None if realtime else VirtualClock()
+
+    def source():
+        yield from belt.strips((AIR + "#" * 20) * 3 + AIR)
+        scanned.set()
+
+    def screen(planes):
+        # The engine holds the bags back until all have been scanned.
+        if clock is None:
+            assert scanned.wait(30)
+        else:
+            clock.sleep_ns(200 * MS)
+        return NOTHING
+
+    def on_decision(decision, scan):
+        seen.append(decision)
+        if decision.bag == 1:
+            raise KeyboardInterrupt
+
+    with Journal(tmp_path / "j") as journal, pytest.raises(KeyboardInterrupt):
+        run_lane(
+            source(), screen, belt.flat_field, patient(belt), journal=journal,
+            on_decision=on_decision, realtime=realtime, clock=clock,
+        )  # fmt: skip
+    assert [d.bag for d in seen] == [1, 2, 3]
+    assert [d.reason for d in seen[1:]] == [Reason.USER_INTERRUPT] * 2
+    assert seen[0].verdict is Verdict.CLEAR
+    records = read_journal(tmp_path / "j")[0]
+    assert [r["bag"] for r in records if r["kind"] == "decision"] == [1, 2, 3]
+
+
 def test_damaged_lines_of_a_journal_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with Journal(path) as journal:
