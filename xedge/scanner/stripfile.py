@@ -318,7 +318,7 @@ class StripReader:
             )
         try:
             metadata = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter: nested without end
             raise self._broken("metadata that is no JSON") from error
         return StripFileHeader(elements, pitch, counts, speed, metadata)
 

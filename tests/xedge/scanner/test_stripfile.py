@@ -1,6 +1,7 @@
 """Strip files: what is written comes back, and no damage passes for data."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,15 @@ def test_a_header_that_cannot_be_is_refused(change) -> None:
     fields = {"elements": 6, "pitch_mm": 0.62, "counts_per_mm": 1.6, "speed_m_s": 0.2} | change
     with pytest.raises(StripFileError):
         StripFileHeader(**fields)
+
+
+def test_metadata_nested_without_end_is_refused(tmp_path: Path) -> None:
+    text = b"[" * 200_000
+    body = struct.pack("<8sHHIdddI", MAGIC, 1, 2, 6, 0.62, 1.6, 0.2, len(text)) + text
+    path = tmp_path / "deep.xstrip"
+    path.write_bytes(body + struct.pack("<I", zlib.crc32(body)))
+    with pytest.raises(StripFileError, match="no JSON"):
+        StripReader(path)
 
 
 def test_metadata_must_be_json() -> None:
