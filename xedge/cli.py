@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import errno
 import importlib.machinery
 import importlib.metadata
 import importlib.util
@@ -137,6 +138,13 @@ class CommandGroup(click.Group):
             if isinstance(error, XedgeError):
                 raise OneLineError(str(error)) from error
             raise _missing_package("this command", error) from error
+        except OSError as error:
+            # click ends quietly by itself when the reader of a pipe has gone.
+            if ctx.params.get("debug") or error.errno == errno.EPIPE:
+                raise
+            what = error.strerror or str(error) or type(error).__name__
+            place = f"{error.filename}: " if error.filename is not None else ""
+            raise OneLineError(f"{place}{what}") from error
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
@@ -183,7 +191,8 @@ def _first_line(entry_point: importlib.metadata.EntryPoint) -> str:
 def main(debug: bool) -> None:
     """Screen X-ray baggage at the belt: simulate, train, export, run and measure detectors.
 
-    Every command takes --json and --help. Start with `xedge doctor`, then `xedge demo`.
+    Every command takes --help, and all but completion --json. Start with `xedge doctor`, then
+    `xedge demo`.
     """
     # Read by CommandGroup from the context; named here because click passes every option.
     del debug

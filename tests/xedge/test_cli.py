@@ -54,6 +54,12 @@ def late():
     import lightning_fabric
 
 
+@click.command()
+def trip():
+    """Trip over a file that is not there."""
+    open("no-such-file.txt")
+
+
 not_a_command = 3
 '''
 BROKEN = (
@@ -75,6 +81,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "stumble": "shouting:stumble",
         "stop": "shouting:stop",
         "late": "shouting:late",
+        "trip": "shouting:trip",
         "odd": "shouting:not_a_command",
         "needy": "needing:needy",
         "bug": "buggy:needy",
@@ -110,6 +117,13 @@ def test_error_is_one_line_on_stderr(plugin: Path) -> None:
     assert result.stderr == (
         "Error: the image cannot be used at all: expected png, found txt. Convert it\n"
     )
+
+
+def test_an_error_of_the_system_is_one_line_too(plugin: Path) -> None:
+    result = CliRunner().invoke(main, ["trip"])
+    assert result.exit_code == 1
+    assert result.stderr == "Error: no-such-file.txt: No such file or directory\n"
+    assert isinstance(CliRunner().invoke(main, ["--debug", "trip"]).exception, FileNotFoundError)
 
 
 @pytest.mark.parametrize("args", [["--debug", "stumble"], ["stumble", "--debug"]])

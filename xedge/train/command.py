@@ -13,7 +13,13 @@ from xedge.train.progress import Meter
 
 @click.command(epilog="Example:  xedge train xedge/train/recipes/atss-la-r18half.toml")
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--devices", default=1, show_default=True, help="Processes, or GPUs.")
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes, or GPUs.",
+)
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, no bars.")
 def train(recipe: Path, devices: int, fresh: bool, as_json: bool) -> None:

@@ -6,9 +6,11 @@ Unknown keys fail; nothing is read from anywhere else, so that a recipe's sha256
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import dacite
 
@@ -64,6 +66,17 @@ class DataConfig:
                 found=f"seeds {train} and {val}",
                 remedy="Move val_seed",
             )
+        if min(self.train_bags, self.val_bags, self.binning, self.height, self.width) < 1:
+            raise ConfigError(
+                "the data cannot be used",
+                expected="1 or more bags of each kind, binning, height and width",
+                found=f"{self.train_bags} and {self.val_bags} bags, binning {self.binning}, "
+                f"{self.height} x {self.width}",
+            )
+
+
+PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
+"""Names of Lightning Fabric that a recipe may choose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +93,7 @@ class OptimConfig:
         ema: Decay of the averaged weights, which are what is evaluated and shipped.
         label_aware_from: Share of the run after which the LA step is switched on; before, its
             update is all but zero (y (1 - y) is) and would only cost time.
-        precision: Lightning Fabric's name, such as ``bf16-mixed`` or ``32-true``.
+        precision: One of `PRECISIONS`.
         workers: Processes that load windows.
     """
 
@@ -94,6 +107,21 @@ class OptimConfig:
     label_aware_from: float = 0.25
     precision: str = "bf16-mixed"
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        sound = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch": (self.batch >= 1, "1 or more"),
+            "lr": (math.isfinite(self.lr) and self.lr > 0, "a number above 0"),
+            "ema": (0 <= self.ema <= 1, "0..1"),
+            "label_aware_from": (0 <= self.label_aware_from <= 1, "0..1"),
+            "precision": (self.precision in PRECISIONS, " or ".join(PRECISIONS)),
+            "workers": (self.workers >= 0, "0 or more"),
+        }
+        for name, (good, expected) in sound.items():
+            if not good:
+                found = repr(getattr(self, name))
+                raise ConfigError(f"optim.{name} cannot be used", expected=expected, found=found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +146,14 @@ class Recipe:
     model: ATSSConfig
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.train_bags < self.optim.batch:
+            raise ConfigError(
+                "there are too few bags for one batch",
+                expected=f"data.train_bags of {self.optim.batch} or more",
+                found=str(self.data.train_bags),
+            )
 
     @property
     def folder(self) -> Path:
@@ -156,6 +192,10 @@ def load_recipe(path: Path) -> tuple[Recipe, str]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{str(path)!r} is no text", expected="a TOML recipe in UTF-8", found=str(error)
+        ) from error
     except OSError as error:
         raise ConfigError(
             f"there is no recipe {str(path)!r} to read",
