@@ -39,6 +39,12 @@ SHADOW = np.uint16(AIR_COUNTS // 30)
 FAILED_LINES = 8
 """Idle lines that an element must stand out of, alone, to be called faulty."""
 
+RUN_FAILED_LINES = 64
+"""The same for 2 to `MAX_ADJACENT_DEAD` neighbours together: 40 mm, for a thin wire is as wide."""
+
+BLOCK_FAILED_LINES = 1200
+"""The same for more neighbours, without a line of air between: longer than any bag."""
+
 RECOVERED_LINES = 64
 """Idle lines in a row that a faulty element must agree on to be trusted again."""
 
@@ -109,7 +115,9 @@ class DetectorMonitor:
         self._flat = flat_field
         shape = (2, flat_field.elements)
         self._faulty: Mask = np.zeros(shape, np.bool_)
-        self._failed_lines: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
+        # In units that make RUN_FAILED_LINES a fault; a line alone weighs more than one in a run.
+        self._evidence: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
+        self._dark_lines: npt.NDArray[np.int64] = np.zeros(shape, np.int64)  # idle ones, in a row
         self._sound_lines: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
         self._repaired: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
         self._dead_columns = [np.flatnonzero(dead) for dead in flat_field.dead]
@@ -179,23 +187,24 @@ class DetectorMonitor:
             for energy in (0, 1):
                 self._judge(energy, dark[energy][idle])
             # Found in one energy, an element is suspect in both: they share its electronics.
-            failed = (self._failed_lines >= FAILED_LINES).any(axis=0)
+            failed = (self._evidence >= RUN_FAILED_LINES).any(axis=0)
             self._faulty = np.broadcast_to(failed, self._faulty.shape)
 
     def _judge(self, energy: int, idle: Mask) -> None:
-        sound, failed = self._sound_lines[energy], self._failed_lines[energy]
+        sound, evidence = self._sound_lines[energy], self._evidence[energy]
+        dark_lines = self._dark_lines[energy]
         if not idle.any():
             sound += len(idle)
-            failed[sound >= RECOVERED_LINES] = 0
-            return
-        # Alone among air: what lies beside matter is the rim of an object, not a fault.
-        wide = np.pad(idle, ((0, 0), (2, 2)))
-        alone = idle & ~(wide[:, :-4] | wide[:, 1:-3] | wide[:, 3:-1] | wide[:, 4:])
-        agreeing = ~idle.any(axis=0)
-        sound[agreeing] += len(idle)
-        sound[~agreeing] = 0
-        failed += alone.sum(axis=0)
-        failed[sound >= RECOVERED_LINES] = 0
+            dark_lines[:] = 0
+        else:
+            agreeing = ~idle.any(axis=0)
+            sound[agreeing] += len(idle)
+            sound[~agreeing] = 0
+            dark_lines += len(idle)
+            dark_lines[~idle.all(axis=0)] = 0
+            evidence += _evidence(idle)
+            evidence[dark_lines >= BLOCK_FAILED_LINES] = RUN_FAILED_LINES
+        evidence[sound >= RECOVERED_LINES] = 0
 
     def _repair_faulty(self, energy: int, lines: U16) -> None:
         """Interpolate faulty elements where they disagree with the living ones beside them."""
@@ -242,3 +251,20 @@ class DetectorMonitor:
             mean = (lines[rows, left].astype(np.uint32) + lines[rows, right] + 1) // 2
             lines[rows, columns] = mean
             self._glitches[energy] += len(rows)
+
+
+def _evidence(idle: Mask) -> npt.NDArray[np.int64]:
+    """What dark samples among air say against their elements, int64 ``[elements]``.
+
+    Samples with less than two of air between them are one run. A run wider than interpolation can
+    bridge says nothing: it may be the rim of an object.
+    """
+    rows, columns = np.nonzero(idle)
+    begins = (np.diff(rows) != 0) | (np.diff(columns) > 2)
+    first = np.flatnonzero(np.concatenate(([True], begins)))
+    last = np.append(first[1:], len(rows)) - 1
+    width = np.repeat(columns[last] - columns[first] + 1, last - first + 1)
+    weight = np.where(width == 1, RUN_FAILED_LINES // FAILED_LINES, 1)
+    said = np.zeros(idle.shape[1], np.int64)
+    np.add.at(said, columns, np.where(width <= MAX_ADJACENT_DEAD, weight, 0))
+    return said

@@ -129,6 +129,49 @@ def test_a_failing_element_between_dead_ones_is_a_fault_of_the_detector() -> Non
     assert any("neighbouring elements fail" in s for s in monitor.health().sentences())
 
 
+@pytest.mark.parametrize("failing", [(20, 21), (20, 21, 22), (20, 22), (20, 21, 22, 23)])
+def test_neighbours_that_fail_together_are_repaired_in_the_bag_behind(failing) -> None:
+    low, high = air(200), air(200)
+    low[100:, 10:50] = 30_000
+    low[5:, list(failing)] = 500
+    monitor = DetectorMonitor(plain_flat_field())
+    repaired, _ = feed(monitor, low, high)
+    assert (repaired[100:, 10:50] == 30_000).all()
+    assert tuple(monitor.health().intermittent[0]) == failing
+    assert not monitor.fault
+
+
+def test_a_thin_wire_that_stands_out_of_a_bag_is_no_run_of_failing_elements() -> None:
+    low, high = air(300), air(300)
+    low[90:150, 8:60] = 40_000
+    low[30:150, 20:23] = 9_000
+    given = low.copy()
+    out, _ = feed(DetectorMonitor(plain_flat_field()), low, high)
+    np.testing.assert_array_equal(out, given)
+
+
+@pytest.mark.parametrize("width", [5, 20])
+def test_more_neighbours_than_can_be_bridged_are_a_fault(width) -> None:
+    elements, shape = 800, (2, 800)
+    flat = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
+                     np.zeros(shape, np.bool_))  # fmt: skip
+    monitor = DetectorMonitor(flat)
+    lines = np.full((50, elements), AIR_COUNTS, np.uint16)
+    shadow = lines.copy()
+    shadow[:, 300 : 300 + width] = 400
+    for _ in range(20):  # 1000 lines, the longest bag: an umbrella may lie along the belt
+        monitor.correct(shadow.copy(), shadow.copy())
+    monitor.correct(lines.copy(), lines.copy())
+    assert not monitor.fault
+    for _ in range(24):
+        assert not monitor.fault
+        monitor.correct(shadow.copy(), shadow.copy())
+    assert monitor.fault
+    for _ in range(2):
+        monitor.correct(lines.copy(), lines.copy())
+    assert not monitor.fault
+
+
 def test_a_dead_element_s_full_scale_is_not_called_saturation() -> None:
     low, high = air(10), air(10)
     low[:, 20] = 65_535
