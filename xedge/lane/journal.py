@@ -18,11 +18,16 @@ from xedge.types import Decision
 
 
 class Journal:
-    """Appends records to a file; a context manager."""
+    """Appends records to a file; a context manager.
+
+    A last line that a crash has torn is closed first, so that it does not spoil the next record.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         path = Path(path)
         self._file = path.open("a", encoding="utf-8", newline="\n")
+        if _is_torn(path):
+            self._file.write("\n")
 
     def __enter__(self) -> Journal:
         return self
@@ -46,6 +51,17 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+
+
+def _is_torn(path: Path) -> bool:
+    """True when the last line of a file has no end."""
+    if not path.is_file():  # a pipe, say, cannot be read back
+        return False
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def decision_record(decision: Decision) -> dict[str, Any]:

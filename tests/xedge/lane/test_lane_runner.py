@@ -424,6 +424,18 @@ def test_damaged_lines_of_a_journal_are_counted(tmp_path: Path) -> None:
     assert damaged == 2
 
 
+def test_a_torn_last_line_does_not_spoil_the_record_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    for number in range(3):
+        with Journal(path) as journal:
+            journal.write("note", {"number": number})
+        if number == 1:
+            path.write_bytes(path.read_bytes()[:-5])
+    records, damaged = read_journal(path)
+    assert [r["number"] for r in records] == [0, 2]
+    assert damaged == 1
+
+
 def test_a_recorded_belt_is_screened_like_the_live_one(belt, tmp_path: Path) -> None:
     marks = (AIR + "#" * 20) * 2 + AIR
     header = StripFileHeader(belt.elements, 1.0, 1.0, 1.0)
