@@ -24,7 +24,7 @@ class LaneReport:
         engine_s: Seconds that the engine worked, measured call by call.
         core_s: Seconds that the lane's own core worked: correction, cutting, windows, books.
         windows: Windows screened.
-        errors: What went wrong, in words; at most `runner.MAX_ERRORS` of them.
+        errors: What went wrong, in words; at most `publisher.MAX_ERRORS` of them.
         journal_errors: Records that the journal could not take.
         callback_errors: Decisions at which the caller's ``on_decision`` raised an exception.
         realtime: True when the lane ran on the real clock, False in compressed time.

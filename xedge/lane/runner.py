@@ -41,6 +41,7 @@ def run_lane(
     Args:
         source: Raw strips in the order of their capture; not closed here.
         screen: What finds objects in a window: a detector's `detect_window`. Its errors never
+            leave the lane: the bag is NOT_CLEARED, ENGINE_FAILED.
         flat_field: The correction of the detector.
         config: The set-up; see `LaneConfig.for_model`.
         realtime: Pace the strips on the clock instead of skipping idle time.
