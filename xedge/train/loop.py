@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Samp
 
 from xedge.errors import ConfigError
 from xedge.models.atss import ATSS
+from xedge.provenance import code_version
 from xedge.train.assign import make_grid
 from xedge.train.bags import Batch, Windows, collate
 from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
@@ -27,20 +27,10 @@ from xedge.train.losses import detection_loss, make_targets
 from xedge.train.progress import Meter
 
 
-def git_commit() -> str:
-    """The commit of the code, with ``+`` when the tree has changes; ``unknown`` without git."""
-    here = Path(__file__).parent
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return run.stdout.strip()
+def code_mark() -> str:
+    """The commit of the code in 12 digits, ``+`` behind it when files differ from it."""
+    code = code_version()
+    return f"{code.commit[:12]}{'+' if code.dirty else ''}"
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -137,7 +127,7 @@ def start_run(recipe: Recipe, recipe_text: str, devices: int) -> Run:
         parameter_groups(model, recipe.optim.weight_decay), lr=recipe.optim.lr
     )
     wrapped, prepared = fabric.setup(model, optimizer)
-    return Run(recipe, recipe_text, fabric, model, averaged, wrapped, prepared, git_commit())
+    return Run(recipe, recipe_text, fabric, model, averaged, wrapped, prepared, code_mark())
 
 
 def loader(run: Run, windows: Windows, *, train: bool) -> DataLoader[Batch]:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import xedge
 from xedge.cli import main
-from xedge.commands.provenance import code_version
+from xedge.provenance import code_version
 
 PROMISED = {
     "bags", "decisions", "alarm", "clear", "not_cleared", "late", "ledger_balanced", "latency_ms",

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import xedge
-from xedge.commands.provenance import CodeVersion, code_version
+from xedge.provenance import CodeVersion, code_version
 
 PACKAGED = CodeVersion(f"xedge {xedge.__version__}", dirty=False)
 
