@@ -21,7 +21,7 @@ from xedge.bundle import Bundle, open_bundle
 from xedge.detector import ASSUMED_PICTURE_MM, open_detector
 from xedge.drawing import draw_detections
 from xedge.engines import BACK_ENDS
-from xedge.errors import ConfigError
+from xedge.errors import ConfigError, InputError
 from xedge.pictures import ColourPicture, pair_key, read_picture
 from xedge.types import AIR_COUNTS, U8, Detections
 
@@ -47,7 +47,9 @@ from xedge.types import AIR_COUNTS, U8, Detections
 )
 @click.option("--draw", type=click.Path(path_type=Path), help="Folder for pictures and a page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_context
 def detect(
+    ctx: click.Context,
     images: tuple[Path, ...],
     bundle: Path | None,
     engine: str,
@@ -67,6 +69,9 @@ def detect(
     A model of dual-energy counts sees a pseudo-colour picture through a guess at what the scanner
     measured: expect less of it there.
 
+    A file that cannot be screened is reported (in JSON as an object of image and error), the
+    others are screened, and the exit code is 1.
+
     \b
     Examples:
       xedge detect bag.png
@@ -74,7 +79,8 @@ def detect(
       xedge detect --draw page --pixel-mm 0.8 pictures/*.jpg
     """  # noqa: D301  # click wants the character, not a backslash
     opened = open_bundle(bundle)
-    findings = []
+    results: list[Finding | Refusal] = []
+    findings: list[Finding] = []
     with (
         open_detector(opened, engine, threads, score_threshold=threshold) as detector,
         Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress,
@@ -82,25 +88,67 @@ def detect(
         # Both halves of a pair may be named, by `*.png` for one.
         paths = list({pair_key(path): path for path in images}.values())
         for path in progress.track(paths, description="Screening"):
-            picture = read_picture(path, air)
-            found = detector.detect_image(picture, pixel_mm=pixel_mm)
+            try:
+                picture = read_picture(path, air)
+                found = detector.detect_image(picture, pixel_mm=pixel_mm)
+            except (InputError, ConfigError) as error:
+                if ctx.find_root().params.get("debug"):
+                    raise
+                results.append(Refusal(path, " ".join(str(error).split())))
+                continue
             kind = "pseudo-colour" if isinstance(picture, ColourPicture) else "dual-energy"
             finding = Finding(path, kind, picture.shape, found)
             findings.append(finding)
+            results.append(finding)
             if draw is not None:
                 drawn = draw_detections(picture.rgb, found, opened.spec.classes)
                 _write(draw / finding.drawing(len(findings)), _png(drawn))
-    if draw is not None:
+    if draw is not None and findings:
         _write(draw / "index.html", _page(findings, opened, engine, pixel_mm).encode())
+    _report(results, opened.spec.classes, draw, as_json=as_json)
+    if len(findings) < len(results):
+        ctx.exit(1)
+
+
+def _report(
+    results: list[Finding | Refusal], classes: tuple[str, ...], draw: Path | None, *, as_json: bool
+) -> None:
+    """Print what came of every file."""
+    findings = [result for result in results if isinstance(result, Finding)]
+    refused = [result for result in results if isinstance(result, Refusal)]
     if as_json:
-        classes = opened.spec.classes
         # One file a line: a list that people can read and `grep` can cut.
-        rows = ",\n".join(json.dumps(finding.record(classes)) for finding in findings)
+        rows = ",\n".join(json.dumps(result.record(classes)) for result in results)
         click.echo(f"[\n{rows}\n]")
-        return
-    Console().print(_table(findings, opened.spec.classes))
-    if draw is not None:
-        click.echo(f"Drawn: {draw / 'index.html'}")
+    else:
+        if findings:
+            Console().print(_table(findings, classes))
+        if draw is not None and findings:
+            click.echo(f"Drawn: {draw / 'index.html'}")
+        for refusal in refused:
+            click.echo(f"Error: {refusal.line()}", err=True)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one file was not screened.
+
+    Attributes:
+        path: The file, as it was named.
+        error: The error, one line.
+    """
+
+    path: Path
+    error: str
+
+    def record(self, _: tuple[str, ...]) -> dict[str, Any]:
+        """The refusal as JSON."""
+        return {"image": str(self.path), "error": self.error}
+
+    def line(self) -> str:
+        """The refusal for a person; the file is named once."""
+        named = str(self.path) in self.error
+        return self.error if named else f"{self.path}: {self.error}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,6 +145,25 @@ def test_bad_input_gets_one_line(detect, scan, tmp_path, monkeypatch, arguments,
     assert "Traceback" not in result.output
 
 
+def test_one_bad_file_does_not_cost_the_others(detect, scan, tmp_path) -> None:
+    bad = tmp_path / "text.png"
+    bad.write_text("no picture")
+    result = detect("--json", bad, scan, "--draw", tmp_path / "page")
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    refused, found = json.loads(result.stdout)
+    assert set(refused) == {"image", "error"}
+    assert refused["image"] == str(bad)
+    assert "cannot be read as a picture" in refused["error"]
+    assert found["detections"]
+    assert len(list((tmp_path / "page").glob("*.png"))) == 1
+    people = detect(bad, scan)
+    assert people.exit_code == 1
+    assert "scan.npz" in people.stdout
+    assert len(people.stderr.strip().splitlines()) == 1
+    assert "text.png" in people.stderr
+
+
 def test_an_engine_that_is_not_installed_names_its_extra(detect, scan, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     result = detect("--engine", "openvino", scan)
