@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from xedge.lane.clock import Clock
 from xedge.lane.core import LaneCore
 from xedge.lane.events import (
-    Cancel,
     Event,
     Interrupted,
     RunWindow,
@@ -31,6 +30,7 @@ from xedge.lane.events import (
     WindowDone,
     WindowFailed,
 )
+from xedge.lane.orders import OpenOrders
 from xedge.lane.publisher import Publisher, Screen, screen_window
 from xedge.types import Strip
 
@@ -54,7 +54,7 @@ class CompressedLane:
         self._core, self._screen = core, screen
         self._publisher, self._stopwatch = publisher, stopwatch
         self._waiting: deque[tuple[int, RunWindow]] = deque()  # when asked for, and what
-        self._cancelled: set[int] = set()
+        self._orders = OpenOrders()
         self._answer: WindowDone | WindowFailed | None = None  # of the window that runs
         self._answer_ns = self._engine_free_ns = self._core_free_ns = 0
 
@@ -80,6 +80,7 @@ class CompressedLane:
             if moment == answer_ns:
                 answer, self._answer = self._answer, None
                 assert answer is not None
+                self._orders.answered(answer)
                 self._handle(answer, moment)
             elif moment == strip_ns:
                 assert upcoming is not None
@@ -111,9 +112,8 @@ class CompressedLane:
         self._publisher.core_ns += spent
         self._core_free_ns = start_ns + spent
         for order in self._publisher.publish(actions):
-            if isinstance(order, Cancel):
-                self._cancelled.add(order.bag)
-            else:
+            self._orders.take(order)
+            if isinstance(order, RunWindow):
                 self._waiting.append((self._core_free_ns, order))
 
     def _start_window(self, moment_ns: int) -> bool:
@@ -125,7 +125,7 @@ class CompressedLane:
         if begin_ns >= moment_ns:
             return False
         self._waiting.popleft()
-        if order.bag in self._cancelled:
+        if self._orders.cancelled(order.bag):
             self._answer = WindowFailed(order.bag, order.index, SKIPPED)
             self._answer_ns = begin_ns
             return True

@@ -20,7 +20,6 @@ from xedge.lane.clock import Clock
 from xedge.lane.config import LaneConfig
 from xedge.lane.core import LaneCore
 from xedge.lane.events import (
-    Cancel,
     Event,
     Interrupted,
     LinesLost,
@@ -30,6 +29,7 @@ from xedge.lane.events import (
     Tick,
     WindowFailed,
 )
+from xedge.lane.orders import OpenOrders
 from xedge.lane.publisher import Publisher, Screen, screen_window
 from xedge.scanner.intake import Refusal
 from xedge.types import Strip
@@ -95,7 +95,7 @@ class RealTimeLane:
         self._publisher, self._clock = publisher, clock
         self._inbox = Inbox(config.max_queued_strips)
         self._orders: queue.Queue[RunWindow | None] = queue.Queue()
-        self._cancelled: set[int] = set()
+        self._open = OpenOrders()
         self._stop = threading.Event()
         self._epoch_ns: int | None = None  # the clock, less the belt's own time
 
@@ -125,13 +125,13 @@ class RealTimeLane:
             wake_ns = self._core.next_wake_ns
             timeout_s = None if wake_ns is None else max(0.0, (wake_ns - self._now_ns()) * 1e-9)
             event = self._inbox.get(timeout_s)
+            self._open.answered(event)
             began = self._clock.now_ns()
             actions = self._core.handle(event, self._now_ns())
             self._publisher.core_ns += self._clock.now_ns() - began
             for order in self._publisher.publish(actions):
-                if isinstance(order, Cancel):
-                    self._cancelled.add(order.bag)
-                else:
+                self._open.take(order)
+                if isinstance(order, RunWindow):
                     self._orders.put(order)
 
     def _now_ns(self) -> int:
@@ -158,7 +158,7 @@ class RealTimeLane:
 
     def _screen_orders(self) -> None:
         while (order := self._orders.get()) is not None:
-            if self._stop.is_set() or order.bag in self._cancelled:
+            if self._stop.is_set() or self._open.cancelled(order.bag):
                 self._inbox.put(WindowFailed(order.bag, order.index, SKIPPED))
                 continue
             began = self._clock.now_ns()
