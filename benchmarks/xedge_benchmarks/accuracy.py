@@ -11,12 +11,15 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from xedge.bundle import Bundle
-from xedge.detector import Detector, open_detector
+from xedge.commands.screening import warm_detector
+from xedge.detector import Detector
+from xedge.engines.threads import physical_cores
 from xedge.metrics import Truth, average_precision
 from xedge.scanner.flatfield import FlatField
 from xedge.sim import CLASSES
@@ -64,10 +67,12 @@ def bench_accuracy(
     """
     scanner = ScannerModel()
     field = FlatField.from_runs(*scanner.dark_run(RUN_LINES, 1), *scanner.air_run(RUN_LINES, 2))
-    detectors = [open_detector(b, settings.engine, settings.threads) for b in bundles]
+    threads = settings.threads or physical_cores()
     found: list[list[Detections]] = [[] for _ in bundles]
     truths: list[Truth] = []
-    try:
+    with ExitStack() as stack:
+        opened = [stack.enter_context(warm_detector(b, settings.engine, threads)) for b in bundles]
+        detectors = [detector for detector, _ in opened]
         for seed in range(settings.seed, settings.seed + settings.bags):
             bag = generate_bag(seed, scanner=scanner)
             low, high = field.apply(bag.low, bag.high)
@@ -76,15 +81,16 @@ def bench_accuracy(
             truths.append(truth_of(bag))
             advance()
         rows = [_row(d, mine, truths) for d, mine in zip(detectors, found, strict=True)]
-    finally:
-        for detector in detectors:
-            detector.close()
     digests = {
         f"{b.spec.name}:{b.spec.stage}": hashlib.sha256(b.model()).hexdigest() for b in bundles
     }
-    results: Json = {"models": rows, "engine": type(detectors[0].engine).__name__}
+    used = opened[0][1]
+    results: Json = {"models": rows, "engine": f"{used.name} {used.version}"}
     return new_record(
-        "accuracy", models=digests, settings=dataclasses.asdict(settings), results=results
+        "accuracy",
+        models=digests,
+        settings=dataclasses.asdict(settings) | {"threads": threads},
+        results=results,
     )
 
 

@@ -6,11 +6,8 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 
-import numpy as np
-
 from xedge.bundle import Bundle
-from xedge.detector import open_detector
-from xedge.engines.threads import lane_threads
+from xedge.commands.screening import warm_detector
 from xedge.lane.config import LaneConfig
 from xedge.lane.runner import run_lane
 from xedge.sim.bags import BagConfig
@@ -44,7 +41,7 @@ class BeltSettings:
 
 
 def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> BenchRecord:
-    """A record of a lane's run; ``results`` has the lane's own report.
+    """A record of a lane's run; ``results`` has the lane's own report and the engine.
 
     Args:
         bundle: The model, its ``fp32`` variant.
@@ -60,10 +57,7 @@ def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> Bench
     )
     # In real time the simulator must not take the cores that it is the load of.
     strips = list(belt) if settings.realtime else belt
-    threads = settings.threads or lane_threads()
-    with open_detector(bundle, settings.engine, threads) as detector:
-        # The first run of an engine allocates; a lane warms up before its first bag as well.
-        detector.detect_window(np.zeros((3, bundle.spec.height, bundle.spec.width), np.uint8))
+    with warm_detector(bundle, settings.engine, settings.threads) as (detector, used):
         before = CpuTimes.now()
         report = run_lane(
             strips,
@@ -79,7 +73,7 @@ def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> Bench
             bundle.spec.name: hashlib.sha256(bundle.model()).hexdigest(),
             "bundle": bundle.sha256,
         },
-        settings=dataclasses.asdict(settings) | {"threads": threads},
-        results=report.to_dict(),
+        settings=dataclasses.asdict(settings) | {"threads": used.threads},
+        results=report.to_dict() | {"engine": f"{used.name} {used.version}"},
         notes=foreign_load_note(foreign),
     )

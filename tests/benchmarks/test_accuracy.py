@@ -7,6 +7,7 @@ import numpy as np
 from click.testing import CliRunner
 from xedge_benchmarks.accuracy import AccuracySettings, bench_accuracy, truth_of
 
+from xedge import engines
 from xedge.bundle import Bundle
 from xedge.cli import main
 from xedge.sim import CLASSES
@@ -25,7 +26,7 @@ def test_truth_is_the_bags_own() -> None:
 
 def test_bundles_are_measured_on_the_same_bags(quick_bundle: Bundle) -> None:
     seen: list[None] = []
-    settings = AccuracySettings(engine="onnxruntime", bags=3, threads=1)
+    settings = AccuracySettings(bags=3, threads=1)
     record = bench_accuracy([quick_bundle, quick_bundle], settings, lambda: seen.append(None))
     first, second = record.results["models"]
     assert len(seen) == 3
@@ -36,6 +37,10 @@ def test_bundles_are_measured_on_the_same_bags(quick_bundle: Bundle) -> None:
     assert first["alarmed_of_those"] == first["bags_with_objects"]
     assert set(first["ap50_by_class"]) == set(CLASSES)
     json.loads(record.to_json())
+    # `auto` is what was asked for; the record says what it stood for.
+    name, version = record.results["engine"].split(" ", 1)
+    assert name in engines.AUTO
+    assert version == engines.available()[name].detail
 
 
 def test_fresh_bags_are_fresh() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from xedge import engines
 from xedge.bundle import Bundle, open_bundle
 from xedge.cli import main
 
@@ -56,7 +57,7 @@ def test_engines_for_people(quick_bundle_path: Path, tmp_path: Path) -> None:
 
 def test_belt(quick_bundle_path: Path, tmp_path: Path) -> None:
     result = run(
-        "belt", "--bags", 3, "--speed", 0.5, "--engine", "onnxruntime", "--threads", 1,
+        "belt", "--bags", 3, "--speed", 0.5, "--threads", 1,
         "--bundle", quick_bundle_path, "--out", tmp_path, "--scratch", "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -69,6 +70,9 @@ def test_belt(quick_bundle_path: Path, tmp_path: Path) -> None:
     )
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["max"]
     assert record["settings"]["speed_m_s"] == 0.5
+    name, version = found["engine"].split(" ", 1)
+    assert name in engines.AUTO
+    assert version == engines.available()[name].detail
 
 
 def test_belt_for_people(quick_bundle_path: Path, tmp_path: Path) -> None:
