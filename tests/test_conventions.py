@@ -25,6 +25,7 @@ else:
     import tomli as tomllib
 
 LONGEST_MODULE: Final = 400
+LONGEST_FUNCTION: Final = 70
 LARGEST_FILE: Final = 25 * 2**20
 PACKAGES: Final = ("xedge", "export/xedge_export", "calibration/xedge_calibration",
                    "benchmarks/xedge_benchmarks")  # fmt: skip
@@ -50,6 +51,15 @@ def test_module_is_short_and_documented(path: Path) -> None:
     assert len(text.splitlines()) <= LONGEST_MODULE
     assert text.lstrip().startswith(('"""', 'r"""')), "a module begins with its docstring"
     assert "TODO" not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_functions_are_short(path: Path) -> None:
+    """From `def` to the last line, docstring included, decorators not."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    functions = [n for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions}
+    assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
 
 
 def test_no_module_is_called_utils() -> None:
