@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from xedge.train.config import load_recipe
 from xedge.train.progress import Meter
@@ -36,4 +38,11 @@ def train(recipe: Path, devices: int, fresh: bool, as_json: bool) -> None:
     path = run_training(parsed, text, devices=devices, fresh=fresh, meter=Meter(quiet=as_json))
     if path is not None:
         measured = load_checkpoint(path)[0].measured
-        click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))
+        if as_json:
+            click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))
+        else:
+            table = Table("figure", "held-out bags")
+            for name, value in measured.items():
+                table.add_row(name, f"{value:.4g}")
+            Console(highlight=False, markup=False).print(table)
+            click.echo(f"checkpoint: {path}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from xedge.cli import main
 from xedge.errors import ConfigError
 from xedge.sim import CLASSES
 from xedge.train.checkpoint import load_checkpoint
@@ -80,6 +83,14 @@ def test_a_run_learns_and_leaves_what_the_export_needs(tmp_path: Path, cache: Pa
     assert {"ap50", "la_off_ap50", "la_w_mean", "la_w_max"} <= set(checkpoint.measured)
     assert checkpoint.measured["la_w_mean"] > 0
     checkpoint.model()
+    # The run is finished: the command only says what it found, in either way.
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    people = CliRunner().invoke(main, ["train", str(path)], catch_exceptions=False)
+    assert re.search(r"la_off_ap50 +\S +[\d.]+", people.stdout)
+    assert f"checkpoint: {final}" in people.stdout
+    machine = CliRunner().invoke(main, ["train", str(path), "--json"], catch_exceptions=False)
+    assert json.loads(machine.stdout)["checkpoint"] == str(final)
 
 
 def test_an_interrupted_run_goes_on_and_ends_where_the_whole_one_does(
