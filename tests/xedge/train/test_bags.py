@@ -90,7 +90,7 @@ def test_a_stored_bag_is_the_simulated_one(tmp_path: Path) -> None:
 def test_training_windows_differ_by_epoch_and_held_out_ones_do_not(tmp_path: Path) -> None:
     recipe = parse_recipe(
         'name = "x"\n[model]\nclasses = ["a"]\n[data]\nbinning = 4\nheight = 128\nwidth = 256\n'
-        f'train_bags = 1\nval_bags = 1\ncache = "{tmp_path}"\n'
+        f'train_bags = 1\nval_bags = 1\ncache = "{tmp_path}"\n[optim]\nbatch = 1\n'
     )
     train, held_out = Windows(recipe, train=True), Windows(recipe, train=False)
     seen = []
