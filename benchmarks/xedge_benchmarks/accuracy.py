@@ -21,12 +21,11 @@ from xedge.commands.screening import warm_detector
 from xedge.detector import Detector
 from xedge.engines.threads import physical_cores
 from xedge.metrics import Truth, average_precision
-from xedge.scanner.flatfield import FlatField
 from xedge.sim import CLASSES
 from xedge.sim.bags import SimulatedBag, generate_bag
+from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.types import Detections
-from xedge_benchmarks.contenders import RUN_LINES
 from xedge_benchmarks.record import BenchRecord, Json, new_record
 
 FRESH_SEED = 3_000_000
@@ -66,7 +65,7 @@ def bench_accuracy(
         EngineError: When the engine is not installed or refuses a model.
     """
     scanner = ScannerModel()
-    field = FlatField.from_runs(*scanner.dark_run(RUN_LINES, 1), *scanner.air_run(RUN_LINES, 2))
+    field = flat_field(scanner, 1, 2)
     threads = settings.threads or physical_cores()
     found: list[list[Detections]] = [[] for _ in bundles]
     truths: list[Truth] = []

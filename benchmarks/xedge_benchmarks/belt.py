@@ -12,8 +12,8 @@ from xedge.lane.config import LaneConfig
 from xedge.lane.runner import run_lane
 from xedge.sim.bags import BagConfig
 from xedge.sim.belt import SimulatedBelt
+from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
-from xedge_benchmarks.contenders import flat_field
 from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
 from xedge_benchmarks.record import BenchRecord, new_record
 
@@ -62,7 +62,7 @@ def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> Bench
         report = run_lane(
             strips,
             detector.detect_window,
-            flat_field(scanner),
+            flat_field(scanner, scanner.seed, scanner.seed),
             LaneConfig.for_model(bundle.spec),
             realtime=settings.realtime,
         )

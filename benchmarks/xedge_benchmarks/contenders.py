@@ -13,9 +13,9 @@ from xedge import engines
 from xedge.encode import AIR_PLANES
 from xedge.engines import Availability, Engine
 from xedge.errors import ConfigError
-from xedge.scanner.flatfield import FlatField
 from xedge.scanner.windows import WindowPlan
 from xedge.sim.bags import BagConfig, generate_bag
+from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.spec import Channels, ModelSpec
 from xedge.types import U8
@@ -24,20 +24,10 @@ from xedge_benchmarks.interleave import Contender
 NOT_MEASURED = frozenset({"fake"})
 """Back ends that compute nothing."""
 
-RUN_LINES = 256
-"""Lines of the dark and the air run behind the flat field, a second of a slow belt."""
-
 
 def measurable_engines() -> dict[str, Availability]:
     """Every back end that computes something, and whether it can be used here."""
     return {name: state for name, state in engines.available().items() if name not in NOT_MEASURED}
-
-
-def flat_field(scanner: ScannerModel) -> FlatField:
-    """The correction of a simulated scanner, from a dark and an air run of its own."""
-    return FlatField.from_runs(
-        *scanner.dark_run(RUN_LINES, scanner.seed), *scanner.air_run(RUN_LINES, scanner.seed)
-    )
 
 
 def bag_windows(spec: ModelSpec, count: int, seed: int) -> tuple[U8, ...]:
@@ -60,7 +50,7 @@ def bag_windows(spec: ModelSpec, count: int, seed: int) -> tuple[U8, ...]:
             expected=f"dual-energy planes of at least {scanner.elements} detector elements",
             found=f"{spec.channels.value} planes of {spec.width * spec.binning} elements",
         )
-    field = flat_field(scanner)
+    field = flat_field(scanner, scanner.seed, scanner.seed)
     plan = WindowPlan.for_model(spec)
     windows = []
     for number in range(seed, seed + count):

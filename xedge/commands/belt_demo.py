@@ -19,14 +19,11 @@ from xedge.lane.report import LaneReport
 from xedge.lane.runner import run_lane
 from xedge.machine import Machine, read_machine
 from xedge.provenance import CodeVersion, code_version
-from xedge.scanner.flatfield import FlatField
 from xedge.sim import CLASSES
 from xedge.sim.belt import SimulatedBelt
+from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.types import Decision, Scan, Strip
-
-RUN_LINES = 256
-"""Lines of the dark and of the air run: their noise is a sixteenth of a line's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +154,7 @@ def run_demo(
         )
     scanner = ScannerModel()
     belt = SimulatedBelt(settings.seed, settings.bags, settings.speed_m_s, scanner=scanner)
-    flat_field = FlatField.from_runs(
-        *scanner.dark_run(RUN_LINES, settings.seed), *scanner.air_run(RUN_LINES, settings.seed)
-    )
+    correction = flat_field(scanner, settings.seed, settings.seed)
     config = LaneConfig.for_model(spec)
     visitor = _Visitor(belt, bundle, folder, settings.realtime, on_bag)
     with warm_detector(bundle, settings.engine, settings.threads) as (detector, used):
@@ -169,7 +164,7 @@ def run_demo(
         lane = run_lane(
             strips,
             detector.detect_window,
-            flat_field,
+            correction,
             config,
             realtime=settings.realtime,
             on_decision=visitor.take,

@@ -22,12 +22,10 @@ from xedge.provenance import code_version
 from xedge.scanner.source import StripFileSource
 from xedge.scanner.stripfile import StripFileHeader, StripWriter
 from xedge.sim.belt import BeltTruth, SimulatedBelt
+from xedge.sim.correction import RUN_LINES
 from xedge.sim.physics import ScannerModel
 from xedge.spec import ModelSpec
 from xedge.types import Decision, Scan, Strip
-
-RUN_LINES = 256
-"""Lines of the dark and of the air run."""
 
 PITCH_TOLERANCE = 0.1
 """A model sees objects this much too large or too small as it saw others in training."""

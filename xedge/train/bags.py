@@ -22,11 +22,10 @@ from xedge.errors import ConfigError
 from xedge.preprocess import pad_planes
 from xedge.scanner.flatfield import FlatField
 from xedge.sim.bags import BagConfig, generate_bag
+from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.train.config import DataConfig, Recipe
 from xedge.types import F32, I32, U8
-
-CALIBRATION_LINES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +48,7 @@ class PlanesOfBag:
 @cache
 def default_flat_field() -> FlatField:
     """The flat field of the default simulated scanner, from its own dark and air runs."""
-    scanner = ScannerModel()
-    return FlatField.from_runs(
-        *scanner.dark_run(CALIBRATION_LINES, 1), *scanner.air_run(CALIBRATION_LINES, 2)
-    )
+    return flat_field(ScannerModel(), 1, 2)
 
 
 def simulate(seed: int, binning: int, packing: BagConfig) -> PlanesOfBag:
