@@ -4,6 +4,7 @@
     ├── ConfigError             a recipe or option that cannot be used
     ├── InputError              what came in is not what the model or lane takes
     │   ├── ImageError          an image file: type, size, channels
+    │   ├── DataError           a data set: its folder, its files, its classes
     │   ├── LineError           lines of the detector: width, dtype, counters
     │   └── StripFileError      a strip file: header, CRC, truncation
     ├── CorrectionError         dark and air runs that give no usable flat field
@@ -56,6 +57,10 @@ class InputError(XedgeError, ValueError):
 
 class ImageError(InputError):
     """An image file has the wrong type, size or number of channels."""
+
+
+class DataError(InputError):
+    """A data set's folder, one of its files or one of its classes cannot be used."""
 
 
 class LineError(InputError):

@@ -76,13 +76,16 @@ class DualEnergyPicture:
         return pseudo_colour(self.low, self.high)
 
 
-def read_picture(path: Path, air_counts: int = AIR_COUNTS) -> ColourPicture | DualEnergyPicture:
+def read_picture(
+    path: Path, air_counts: int = AIR_COUNTS, *, grey: bool = False
+) -> ColourPicture | DualEnergyPicture:
     """The picture in a file.
 
     Args:
         path: One of `FORMATS`; of a pair of PNG files either one.
         air_counts: What unattenuated air reads in a 16-bit file; counts are scaled so that it
             becomes `AIR_COUNTS`.
+        grey: Take an 8-bit grey picture too, as a colour picture of three equal channels.
 
     Raises:
         ImageError: When there is no such file, or it is none of these.
@@ -102,6 +105,8 @@ def read_picture(path: Path, air_counts: int = AIR_COUNTS) -> ColourPicture | Du
     image = pages[0]
     if len(pages) == 1 and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         return ColourPicture(np.ascontiguousarray(image[..., ::-1]).astype(np.uint8))
+    if grey and len(pages) == 1 and image.dtype == np.uint8 and image.ndim == 2:
+        return ColourPicture(np.repeat(image[..., None], 3, axis=2).astype(np.uint8))
     raise ImageError(
         f"{path} is no picture that can be screened",
         expected=FORMATS,
