@@ -17,7 +17,7 @@ from xedge.errors import ConfigError, ExportError
 from xedge.sim.bags import BagConfig
 from xedge.train.bags import crop, simulate
 from xedge.train.progress import Meter
-from xedge_export.deployed import Stage
+from xedge_export.deployed import Stage, deployable
 from xedge_export.parity import ParityReport, check_parity, with_labels_exposed
 from xedge_export.to_onnx import Exported, export_model
 
@@ -101,7 +101,7 @@ def parity_on_bags(exported: Exported, engine: str, bags: int, meter: Meter) -> 
     runner = load(data, engine)
     try:
         with meter.task("parity with PyTorch", bags) as advance:
-            model = exported.checkpoint.model()
+            model = deployable(exported.checkpoint.model())
             return check_parity(model, exported.spec, runner, exposed, windows, advance)
     finally:
         runner.close()

@@ -7,8 +7,9 @@ import enum
 import torch
 from torch import Tensor, nn
 
-from xedge.models.atss import ATSS, LevelOutput, decode, top_candidates
-from xedge.models.pyramid import normalise
+from xedge.errors import ExportError
+from xedge.models.base import Classifier, Detector, top_candidates
+from xedge.models.dense import DenseDetector, LevelOutput, decode
 from xedge_export.label_aware import UnrolledLabelAware
 
 OUTPUT_NAMES = ("boxes", "scores", "labels")
@@ -27,7 +28,7 @@ class Stage(str, enum.Enum):
 class Level(nn.Module):
     """The head at one level, with the refinement unrolled in front of it where it is asked for."""
 
-    def __init__(self, model: ATSS, index: int, stage: Stage) -> None:
+    def __init__(self, model: DenseDetector, index: int, stage: Stage) -> None:
         super().__init__()
         self.index, self.head = index, model.head
         refine = stage is Stage.REFINED
@@ -38,7 +39,7 @@ class Level(nn.Module):
         return self.head.predict(self.label_aware(x), self.index)
 
 
-class DeployedATSS(nn.Module):
+class DeployedDense(nn.Module):
     """The graph to export: normalisation, detector, decoding and TopK.
 
     Args:
@@ -47,18 +48,14 @@ class DeployedATSS(nn.Module):
         candidates: K, rows that come out.
     """
 
-    def __init__(self, model: ATSS, stage: Stage, candidates: int) -> None:
+    def __init__(self, model: DenseDetector, stage: Stage, candidates: int) -> None:
         super().__init__()
-        self.candidates, self.strides = candidates, model.config.pyramid.strides
+        self.candidates, self.strides = candidates, model.config.pyramid.levels
         self.pyramid = model.pyramid
         self.levels = nn.ModuleDict(
             {f"P{stride.bit_length() - 1}": Level(model, k, stage)
              for k, stride in enumerate(self.strides)}
         )  # fmt: skip
-        self.register_buffer("mean", model.mean.clone())
-        self.register_buffer("scale", model.scale.clone())
-        self.mean: Tensor
-        self.scale: Tensor
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes ``[N, K, 4]`` in pixels, scores ``[N, K]`` falling, labels int32 ``[N, K]``.
@@ -66,10 +63,25 @@ class DeployedATSS(nn.Module):
         Args:
             planes: uint8 ``[N, 3, H, W]``.
         """
-        features = self.pyramid(normalise(planes, self.mean, self.scale))
+        features = self.pyramid(planes)
         outputs = [level(x) for level, x in zip(self.levels.values(), features, strict=True)]
         boxes, scores = decode(outputs, self.strides)
         return top_candidates(boxes, scores, self.candidates)
+
+
+def deployable(model: Detector | Classifier) -> DenseDetector:
+    """The model, when it is of a kind that can be exported.
+
+    Raises:
+        ExportError: When it is not.
+    """
+    if not isinstance(model, DenseDetector):
+        raise ExportError(
+            "this kind of model cannot be exported yet",
+            expected="a model on the dense head (system atss)",
+            found=type(model).__name__,
+        )
+    return model
 
 
 def example_planes(height: int, width: int) -> Tensor:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xedge.models.atss import ATSSHead
+from xedge.models.dense import DenseHead
 from xedge.models.label_aware import Coefficients, apply_update
 
 
@@ -121,7 +121,7 @@ class UnrolledLabelAware(nn.Module):
             or a reshaped affine is needed.
     """
 
-    def __init__(self, head: ATSSHead) -> None:
+    def __init__(self, head: DenseHead) -> None:
         super().__init__()
         layers = list(head.cls_tower)
         pairs = list(zip(layers[0::3], layers[1::3], strict=True))

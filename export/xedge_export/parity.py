@@ -20,7 +20,8 @@ import torch
 from xedge.boxes import iou
 from xedge.engines.base import Engine
 from xedge.errors import ExportError
-from xedge.models.atss import ATSS, decode, top_candidates
+from xedge.models.base import top_candidates
+from xedge.models.dense import DenseDetector
 from xedge.models.label_aware import misleading_label, one_hot_argmax
 from xedge.postprocess import detections
 from xedge.spec import ModelSpec
@@ -136,12 +137,12 @@ class Choice:
 
 
 @torch.no_grad()
-def oracle(model: ATSS, spec: ModelSpec, planes: U8) -> tuple[Detections, list[Choice]]:
+def oracle(model: DenseDetector, spec: ModelSpec, planes: U8) -> tuple[Detections, list[Choice]]:
     """PyTorch's detections with LA by autograd, and LA's choices, two a level."""
-    outputs, updates = model(torch.from_numpy(planes[None]))
-    rows = top_candidates(*decode(outputs, model.config.pyramid.strides), spec.candidates)
+    outputs = model(torch.from_numpy(planes[None]))
+    rows = top_candidates(*model.decode(outputs), spec.candidates)
     chosen: list[Choice] = []
-    for update in updates:
+    for update in outputs.updates:
         first = one_hot_argmax(update.scores)
         for one_hot in (first, misleading_label(update.scores, first)):
             label = one_hot.argmax(1, keepdim=True).numpy().astype(np.int32)
@@ -195,7 +196,7 @@ def compare_choices(answers: Sequence[I32], chosen: Sequence[Choice]) -> ParityR
 
 
 def check_parity(
-    model: ATSS,
+    model: DenseDetector,
     spec: ModelSpec,
     engine: Engine,
     exposed: list[str],

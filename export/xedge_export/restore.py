@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from xedge.bundle import Bundle
 from xedge.errors import ExportError
-from xedge.models.atss import ATSS
-from xedge.train.config import parse_recipe
-from xedge_export.deployed import DeployedATSS, Stage, example_planes
+from xedge.models.dense import DenseDetector
+from xedge.train.recipe import parse_recipe
+from xedge.train.systems import SYSTEMS
+from xedge_export.deployed import DeployedDense, Stage, deployable, example_planes
 
 
-def model_from_bundle(bundle: Bundle) -> ATSS:
+def model_from_bundle(bundle: Bundle) -> DenseDetector:
     """The detector of a bundle in PyTorch, in evaluation mode.
 
     Raises:
@@ -30,9 +31,10 @@ def model_from_bundle(bundle: Bundle) -> ATSS:
         ConfigError: When the bundle holds no recipe that can be used.
     """
     graph = ir.serde.deserialize_model(onnx.load_model_from_string(bundle.model())).graph
-    model = ATSS(parse_recipe(bundle.recipe).model).eval()
-    drop_batch_norms(model.pyramid.backbone)
-    deployed = DeployedATSS(model, Stage(bundle.spec.stage), bundle.spec.candidates)
+    recipe = parse_recipe(bundle.recipe)
+    model = deployable(SYSTEMS[recipe.system].build(recipe.model).eval())
+    drop_batch_norms(model.pyramid.trunk.backbone)
+    deployed = DeployedDense(model, Stage(bundle.spec.stage), bundle.spec.candidates)
     ran = _order_of_calls(deployed, bundle.spec.height, bundle.spec.width)
     convolutions = [n for n in graph if n.op_type == "Conv" and not _is_adjoint(n)]
     norms = [n for n in graph if n.op_type == "InstanceNormalization"]

@@ -17,8 +17,9 @@ from xedge.train.checkpoint import Checkpoint, load_checkpoint
 from xedge_export.deployed import (
     INPUT_NAME,
     OUTPUT_NAMES,
-    DeployedATSS,
+    DeployedDense,
     Stage,
+    deployable,
     example_planes,
 )
 from xedge_export.passes import finish
@@ -101,10 +102,11 @@ def export_model(path: Path, stage: Stage = Stage.REFINED) -> Exported:
             (`GraphRefused`).
     """
     checkpoint, sha256 = load_checkpoint(path)
-    if stage is Stage.REFINED and not checkpoint.recipe.model.label_aware:
+    detector = deployable(checkpoint.model())
+    if stage is Stage.REFINED and not detector.config.label_aware:
         stage = Stage.FIRST_PASS
     spec = replace(checkpoint.spec(sha256), stage=stage.value)
-    deployed = DeployedATSS(checkpoint.model(), stage, spec.candidates)
+    deployed = DeployedDense(detector, stage, spec.candidates)
     model = finish(trace(deployed, spec.height, spec.width), spec)
     verify(model)
     data = ir.serde.serialize_model(model).SerializeToString()

@@ -12,7 +12,7 @@ from xedge.bundle import Bundle
 from xedge.cli import main
 from xedge.sim import CLASSES
 from xedge.sim.bags import generate_bag
-from xedge.train.config import DataConfig
+from xedge.train.config import SimulatedData
 
 
 def test_truth_is_the_bags_own() -> None:
@@ -44,7 +44,7 @@ def test_bundles_are_measured_on_the_same_bags(quick_bundle: Bundle) -> None:
 
 
 def test_fresh_bags_are_fresh() -> None:
-    data, fresh = DataConfig(), AccuracySettings()
+    data, fresh = SimulatedData(), AccuracySettings()
     mine = range(fresh.seed, fresh.seed + fresh.bags)
     for first, count in ((data.train_seed, data.train_bags), (data.val_seed, data.val_bags)):
         assert not set(mine) & set(range(first, first + count))

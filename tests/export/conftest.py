@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xedge.models.atss import ATSS
+from xedge.models.dense import DenseDetector
 from xedge.train.checkpoint import Checkpoint
 
 RECIPE = """
@@ -29,7 +29,7 @@ binning = 8
 """
 
 
-def lively(model: ATSS, seed: int) -> ATSS:
+def lively(model: DenseDetector, seed: int) -> DenseDetector:
     """The detector with predictors drawn so that scores spread and LA has something to do."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -43,7 +43,7 @@ def lively(model: ATSS, seed: int) -> ATSS:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small detector with random weights."""
     torch.manual_seed(5)
-    model = lively(ATSS(Checkpoint(RECIPE, {}, {}, "").recipe.model), 6)
+    model = lively(DenseDetector(Checkpoint(RECIPE, {}, {}, "").recipe.model), 6)
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.ckpt"
     Checkpoint(RECIPE, model.state_dict(), {"ap50": 0.0}, "0000").save(path)
     return path

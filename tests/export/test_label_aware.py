@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from xedge_export.label_aware import OneHotArgmax, UnrolledLabelAware
 
-from xedge.models.atss import ATSSConfig, ATSSHead
+from xedge.models.dense import DenseConfig, DenseHead
 from xedge.models.label_aware import Coefficients, one_hot_argmax, refine_by_autograd
 from xedge.models.pyramid import PyramidConfig
 
 
-def random_head(seed: int, depth: int, groups: int, classes: int) -> ATSSHead:
+def random_head(seed: int, depth: int, groups: int, classes: int) -> DenseHead:
     torch.manual_seed(seed)
-    head = ATSSHead(
-        ATSSConfig(
+    head = DenseHead(
+        DenseConfig(
             classes=tuple(f"c{k}" for k in range(classes)),
             pyramid=PyramidConfig(width=8),
             depth=depth,

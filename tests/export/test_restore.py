@@ -15,13 +15,12 @@ from xedge_export.to_onnx import Exported, export_model
 from xedge.bundle import Bundle, Tolerance, Variant, open_bundle
 from xedge.engines import load
 from xedge.errors import ExportError
-from xedge.models.atss import ATSS
+from xedge.models.dense import DenseDetector
 from xedge.models.label_aware import misleading_label, one_hot_argmax
-from xedge.models.pyramid import normalise
 from xedge.sim.bags import BagConfig
 from xedge.train.bags import crop, simulate
 from xedge.train.checkpoint import Checkpoint, load_checkpoint
-from xedge.train.config import parse_recipe
+from xedge.train.recipe import parse_recipe
 
 
 def bundle_of(exported: Exported, recipe: str) -> Bundle:
@@ -41,7 +40,7 @@ def bundle_of(exported: Exported, recipe: str) -> Bundle:
     )
 
 
-def unsettled(model: ATSS) -> ATSS:
+def unsettled(model: DenseDetector) -> DenseDetector:
     """The detector with every statistic and affine drawn, as training leaves them."""
     generator = torch.Generator().manual_seed(8)
 
@@ -111,7 +110,7 @@ def test_the_shipped_gradients_are_those_of_autograd() -> None:
     data = parse_recipe(bundle.recipe).data
     window = crop(simulate(6_000_000, data.binning, BagConfig(clean=0.0)), 0, data).planes
     with torch.no_grad():
-        features = model.pyramid(normalise(torch.from_numpy(window[None]), model.mean, model.scale))
+        features = model.pyramid(torch.from_numpy(window[None]))
     unrolled = UnrolledLabelAware(model.head)
     for x in features:
         leaf = x.detach().requires_grad_()

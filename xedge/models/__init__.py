@@ -1,1 +1,1 @@
-"""Detectors in PyTorch."""
+"""Detectors and classifiers in PyTorch, one file a mechanism or host."""

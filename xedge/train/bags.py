@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 from torch.utils.data import Dataset
 
 import xedge.sim
@@ -24,7 +23,8 @@ from xedge.scanner.flatfield import FlatField
 from xedge.sim.bags import BagConfig, generate_bag
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
-from xedge.train.config import DataConfig, Recipe
+from xedge.train.batch import Item, presence_of
+from xedge.train.config import SimulatedData
 from xedge.types import F32, I32, U8
 
 
@@ -116,7 +116,7 @@ class BagStore:
             return PlanesOfBag(file["planes"], file["boxes"], file["labels"], file["occlusion"])
 
 
-def crop(bag: PlanesOfBag, top: int, data: DataConfig) -> PlanesOfBag:
+def crop(bag: PlanesOfBag, top: int, data: SimulatedData) -> PlanesOfBag:
     """The window of a bag from line ``top``, padded with air to the window's size.
 
     Boxes of which less than ``data.min_visible`` lies inside are dropped.
@@ -161,15 +161,14 @@ def augment(bag: PlanesOfBag, rng: np.random.Generator, tone: float) -> PlanesOf
     return PlanesOfBag(bent, boxes, bag.labels, bag.occlusion)
 
 
-class Windows(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Windows to train on (random crop, augmented) or to watch a run by (top crop, as it is).
+class Windows(Dataset[Item]):
+    """Windows to train on (random crop, augmented) or to watch a run by (top crop, as it is)."""
 
-    An item is planes uint8 ``[3, H, W]``, boxes ``[n, 4]``, labels and occlusion int64 ``[n]``.
-    """
-
-    def __init__(self, recipe: Recipe, *, train: bool) -> None:
-        self.data, self.seed, self.train, self.epoch = recipe.data, recipe.seed, train, 0
-        data = recipe.data
+    def __init__(
+        self, data: SimulatedData, classes: tuple[str, ...], seed: int, *, train: bool
+    ) -> None:
+        self.data, self.classes, self.seed = data, classes, seed
+        self.train, self.epoch = train, 0
         first, count = (
             (data.train_seed, data.train_bags) if train else (data.val_seed, data.val_bags)
         )
@@ -177,11 +176,24 @@ class Windows(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         teaching = BagConfig(clean=data.clean, objects=data.objects, few=1.0)
         packing = teaching if train else BagConfig()
         self.store = BagStore(Path(data.cache), data.binning, packing)
+        if strangers := [c for c in classes if c not in xedge.sim.CLASSES]:
+            raise ConfigError(
+                "the simulator has no such class",
+                expected=f"model.classes out of {', '.join(xedge.sim.CLASSES)}",
+                found=", ".join(strangers),
+            )
+        self.known = np.array(
+            [classes.index(c) if c in classes else -1 for c in xedge.sim.CLASSES], np.int32
+        )
 
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def prepare(self, workers: int, advance: Callable[[], None]) -> None:
+        """Simulate the bags that are not on disk; ``advance`` is called once a bag."""
+        self.store.prepare(self.seeds, workers, advance)
+
+    def __getitem__(self, index: int) -> Item:
         bag = self.store.load(self.seeds[index])
         if self.train:
             rng = np.random.default_rng((self.seed, self.epoch, index))
@@ -190,18 +202,14 @@ class Windows(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
             bag = augment(bag, rng, self.data.tone)
         else:
             bag = crop(bag, 0, self.data)
-        return (
+        labels = self.known[bag.labels]
+        wanted = labels >= 0
+        taught = torch.from_numpy(labels[wanted]).long()
+        return Item(
+            f"bag {self.seeds[index]}",
             torch.from_numpy(np.ascontiguousarray(bag.planes)),
-            torch.from_numpy(bag.boxes),
-            torch.from_numpy(bag.labels).long(),
-            torch.from_numpy(bag.occlusion).long(),
+            torch.from_numpy(bag.boxes[wanted]),
+            taught,
+            torch.from_numpy(bag.occlusion[wanted]).long(),
+            presence_of(taught, len(self.classes)),
         )
-
-
-Batch = tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]
-
-
-def collate(items: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Batch:
-    """A batch: planes stacked, the rest as lists, since windows differ in objects."""
-    planes, boxes, labels, occlusion = zip(*items, strict=True)
-    return torch.stack(planes), list(boxes), list(labels), list(occlusion)

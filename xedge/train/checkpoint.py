@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 
 from xedge.errors import ConfigError
-from xedge.models.atss import ATSS
-from xedge.spec import Channels, ModelSpec
-from xedge.train.config import Recipe, parse_recipe
+from xedge.models.base import Classifier, Detector
+from xedge.spec import ModelSpec
+from xedge.train.recipe import Recipe, parse_recipe, recipe_sha256
+from xedge.train.systems import SYSTEMS
 
 CANDIDATES = 200
 SCORE_THRESHOLD = 0.05
 UNMEASURED_ALARM = 0.4
 """Alarm threshold of a checkpoint that was never looked at on held-out bags."""
-PIXEL_MM = 0.62
-"""Pitch of the simulated detector at the belt; a pixel of the planes is this times the binning."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Averaged weights of a detector, and what they came from.
+    """Averaged weights of a model, and what they came from.
 
     Attributes:
         recipe_text: The recipe as it was written (TOML).
-        weights: The averaged weights of the whole detector.
+        weights: The averaged weights of the whole model.
         measured: Metric name to value on the held-out bags.
         commit: Commit of the code that trained it, with ``+`` when the tree had changes.
         progress: What resuming takes; None in a finished checkpoint.
@@ -74,9 +73,10 @@ class Checkpoint:
         torch.save(record, temporary)
         temporary.replace(path)
 
-    def model(self) -> ATSS:
-        """The detector with these weights, in evaluation mode."""
-        model = ATSS(self.recipe.model)
+    def model(self) -> Detector | Classifier:
+        """The model with these weights, in evaluation mode."""
+        recipe = self.recipe
+        model = SYSTEMS[recipe.system].build(recipe.model)
         model.load_state_dict(self.weights)
         return model.eval()
 
@@ -89,9 +89,9 @@ class Checkpoint:
             classes=recipe.model.classes,
             height=recipe.data.height,
             width=recipe.data.width,
-            channels=Channels.DUAL_ENERGY,
+            channels=recipe.data.channels,
             binning=recipe.data.binning,
-            pixel_mm=round(PIXEL_MM * recipe.data.binning, 6),
+            pixel_mm=recipe.data.pixel_mm,
             candidates=CANDIDATES,
             alarm_threshold=max(alarm, SCORE_THRESHOLD),
             score_threshold=SCORE_THRESHOLD,
@@ -99,7 +99,7 @@ class Checkpoint:
             scale=recipe.model.scale,
             parents={
                 "checkpoint": sha256,
-                "recipe": hashlib.sha256(self.recipe_text.encode()).hexdigest(),
+                "recipe": recipe_sha256(self.recipe_text),
                 "commit": self.commit,
             },
             measured=self.measured,

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge.train.config import load_recipe
 from xedge.train.progress import Meter
+from xedge.train.recipe import load_recipe
 
 
 @click.command(epilog="Example:  xedge train xedge/train/recipes/atss-la-r18half.toml")
@@ -33,8 +33,7 @@ def train(recipe: Path, devices: int, fresh: bool, as_json: bool) -> None:
     from xedge.train.checkpoint import load_checkpoint
     from xedge.train.loop import train as run_training
 
-    parsed, _ = load_recipe(recipe)
-    text = recipe.read_text(encoding="utf-8")
+    parsed, text = load_recipe(recipe)
     path = run_training(parsed, text, devices=devices, fresh=fresh, meter=Meter(quiet=as_json))
     if path is not None:
         measured = load_checkpoint(path)[0].measured

@@ -1,33 +1,27 @@
-"""The recipe: one TOML file that a training run is made of, as frozen dataclasses.
-
-Unknown keys fail; nothing is read from anywhere else, so that a recipe's sha256 names a run.
-"""
+"""The tables of a recipe that say what is learned from, and how: data and optimiser."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
-import dacite
-
 from xedge.errors import ConfigError
-from xedge.models.atss import ATSSConfig
+from xedge.spec import Channels
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+SIMULATED_PIXEL_MM: Final = 0.62
+"""Pitch of the simulated detector at the belt; a pixel of the planes is this times the binning."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class SimulatedData:
     """Which simulated bags a run sees; ranges of seeds do not overlap.
 
+    Objects of a class that the model does not have are left out.
+
     Attributes:
+        format: ``simulated``; other formats are `PictureData`.
+        channels: What the planes are: dual energy, or a pseudo-colour picture of it.
         train_bags: Bags to train on.
         val_bags: Bags held out, to watch a run; the figures that are published come from
             other, fresh seeds.
@@ -44,6 +38,8 @@ class DataConfig:
         cache: Folder where bags that were simulated once are kept.
     """
 
+    format: str = "simulated"
+    channels: Channels = Channels.DUAL_ENERGY
     train_bags: int = 4000
     val_bags: int = 200
     train_seed: int = 1_000_000
@@ -73,6 +69,16 @@ class DataConfig:
                 found=f"{self.train_bags} and {self.val_bags} bags, binning {self.binning}, "
                 f"{self.height} x {self.width}",
             )
+
+    @property
+    def pixel_mm(self) -> float:
+        """Size of a pixel of the planes at the belt, millimetres."""
+        return round(SIMULATED_PIXEL_MM * self.binning, 6)
+
+    @property
+    def items(self) -> int:
+        """Number of items to train on."""
+        return self.train_bags
 
 
 PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
@@ -122,83 +128,3 @@ class OptimConfig:
             if not good:
                 found = repr(getattr(self, name))
                 raise ConfigError(f"optim.{name} cannot be used", expected=expected, found=found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A whole training run.
-
-    Attributes:
-        name: Name of the model and of the run's folder.
-        seed: Seed of weights, order and augmentation.
-        out: Folder under which runs are written.
-        alarm_threshold: Score at which a lane alarms, written into the model's spec; without it,
-            the one with the best F2 on the held-out bags.
-        model: The detector.
-        data: The bags.
-        optim: The optimiser.
-    """
-
-    name: str
-    seed: int = 0
-    out: str = "runs"
-    alarm_threshold: float | None = None
-    model: ATSSConfig
-    data: DataConfig = field(default_factory=DataConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-
-    def __post_init__(self) -> None:
-        if self.data.train_bags < self.optim.batch:
-            raise ConfigError(
-                "there are too few bags for one batch",
-                expected=f"data.train_bags of {self.optim.batch} or more",
-                found=str(self.data.train_bags),
-            )
-
-    @property
-    def folder(self) -> Path:
-        """Where checkpoints and metrics of this run go."""
-        return Path(self.out) / self.name
-
-
-def parse_recipe(text: str) -> Recipe:
-    """The recipe written in ``text`` (TOML).
-
-    Raises:
-        ConfigError: On bad TOML, unknown or missing keys, or values of a wrong type.
-    """
-    try:
-        table = tomllib.loads(text)
-        return dacite.from_dict(Recipe, table, dacite.Config(strict=True, cast=[tuple, float]))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("the recipe is not TOML", found=str(error)) from error
-    except dacite.UnexpectedDataError as error:
-        raise ConfigError(
-            "the recipe has unknown keys",
-            found=", ".join(sorted(map(str, error.keys))),
-            remedy="Remove them, or see the attributes in xedge/train/config.py",
-        ) from error
-    except (dacite.DaciteError, TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError("the recipe cannot be used", found=str(error)) from error
-
-
-def load_recipe(path: Path) -> tuple[Recipe, str]:
-    """The recipe in a file, and the sha256 of the file's text.
-
-    Raises:
-        ConfigError: When the file is absent or `parse_recipe` refuses it.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{str(path)!r} is no text", expected="a TOML recipe in UTF-8", found=str(error)
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"there is no recipe {str(path)!r} to read",
-            remedy="Give the path of a TOML recipe, such as xedge/train/recipes/*.toml",
-        ) from error
-    return parse_recipe(text), hashlib.sha256(text.encode()).hexdigest()

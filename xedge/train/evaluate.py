@@ -1,4 +1,4 @@
-"""What a detector in PyTorch is worth on windows: AP, by class and level, and |w| of LA."""
+"""What a model in PyTorch is worth: AP by class and level, multi-label AP, and |w| of LA."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from xedge.metrics import Truth, average_precision, best_threshold
-from xedge.models.atss import ATSS, decode, top_candidates
+from xedge.models.base import Detector, top_candidates
+from xedge.models.dense import DenseDetector
+from xedge.models.label_aware import Update
 from xedge.postprocess import detections
 from xedge.spec import ModelSpec
-from xedge.train.bags import Batch
+from xedge.train.batch import Batch
 from xedge.types import Detections
 
 
@@ -32,6 +34,26 @@ class UpdateSize:
     largest: float
 
 
+class _UpdateMeter:
+    """Adds up LA's updates as they pass."""
+
+    def __init__(self) -> None:
+        self.total, self.count, self.largest = 0.0, 0, 0.0
+        self.samples: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+
+    def add(self, update: Update) -> None:
+        w = update.weight.abs()
+        self.total, self.count = self.total + float(w.sum()), self.count + w.numel()
+        self.largest = max(self.largest, float(w.max()))
+        self.samples.append(w.flatten()[:: max(w.numel() // 20_000, 1)].cpu().numpy())
+
+    def size(self) -> UpdateSize | None:
+        if not self.count:
+            return None
+        p99 = float(np.percentile(np.concatenate(self.samples), 99))
+        return UpdateSize(self.total / self.count, p99, self.largest)
+
+
 def to_detections(spec: ModelSpec, boxes: Tensor, scores: Tensor, labels: Tensor) -> Detections:
     """Detections of one window by the code that engines' answers go through.
 
@@ -46,35 +68,43 @@ def to_detections(spec: ModelSpec, boxes: Tensor, scores: Tensor, labels: Tensor
     return detections(outputs, spec, spec.height, spec.width, spec.score_threshold)
 
 
+def truth_of(batch: Batch) -> list[Truth]:
+    """The truth of each item of a batch."""
+    return [
+        Truth(b.numpy(), c.numpy().astype(np.int32), o.numpy().astype(np.int32))
+        for b, c, o in zip(batch.boxes, batch.labels, batch.levels, strict=True)
+    ]
+
+
 @torch.no_grad()
 def screen_windows(
-    model: ATSS,
+    model: Detector,
     spec: ModelSpec,
     batches: Iterable[Batch],
     *,
-    label_aware: bool,
+    label_aware: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[list[Detections], list[Truth], UpdateSize | None]:
     """Detections and truth of each window, and the size of LA's update when it was on."""
     found: list[Detections] = []
     truth: list[Truth] = []
-    sums, counts, samples, largest = 0.0, 0, [], 0.0
-    for planes, boxes, labels, occlusion in batches:
-        outputs, updates = model(planes.to(model.mean.device), label_aware=label_aware)
-        rows = top_candidates(*decode(outputs, model.config.pyramid.strides), spec.candidates)
+    meter = _UpdateMeter()
+    device = next(model.parameters()).device
+    for batch in batches:
+        planes = batch.to(device).planes
+        if isinstance(model, DenseDetector):
+            outputs = model(planes, label_aware=label_aware)
+            for update in outputs.updates:
+                meter.add(update)
+        else:
+            outputs = model(planes)
+        boxes, scores = model.decode(outputs)
+        k = min(spec.candidates, scores.shape[1] * scores.shape[2])
+        rows = top_candidates(boxes, scores, k)
         found += [to_detections(spec, *row) for row in zip(*rows, strict=True)]
-        for b, c, o in zip(boxes, labels, occlusion, strict=True):
-            truth.append(Truth(b.numpy(), c.numpy().astype(np.int32), o.numpy().astype(np.int32)))
-        for update in updates:
-            w = update.weight.abs()
-            sums, counts = sums + float(w.sum()), counts + w.numel()
-            largest = max(largest, float(w.max()))
-            samples.append(w.flatten()[:: max(w.numel() // 20_000, 1)].cpu().numpy())
+        truth += truth_of(batch)
         advance()
-    if not counts:
-        return found, truth, None
-    p99 = float(np.percentile(np.concatenate(samples), 99))
-    return found, truth, UpdateSize(sums / counts, p99, largest)
+    return found, truth, meter.size()
 
 
 def summarise(
@@ -93,3 +123,22 @@ def summarise(
         figures[f"{prefix}ap50_OL{level}"] = part.ap50
     figures[f"{prefix}alarm_threshold"] = best_threshold(found, truth, len(classes))
     return {name: round(float(v), 4) for name, v in figures.items() if np.isfinite(v)}
+
+
+def measure(
+    model: Detector,
+    spec: ModelSpec,
+    batches: Iterable[Batch],
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Figures of a detector on the held-out items; one with LA is measured with it and without."""
+    figures: dict[str, float] = {}
+    size: UpdateSize | None = None
+    aware = isinstance(model, DenseDetector) and model.config.label_aware
+    for on in (True, False) if aware else (False,):
+        found, truth, seen = screen_windows(model, spec, batches, label_aware=on, advance=advance)
+        figures |= summarise(found, truth, spec.classes, "la_off_" if aware and not on else "")
+        size = seen or size
+    if size:
+        figures |= {"la_w_mean": size.mean, "la_w_p99": size.p99, "la_w_max": size.largest}
+    return figures

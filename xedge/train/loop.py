@@ -16,15 +16,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Sampler
 
 from xedge.errors import ConfigError
-from xedge.models.atss import ATSS
+from xedge.models.base import Classifier, Detector
 from xedge.provenance import code_version
-from xedge.train.assign import make_grid
-from xedge.train.bags import Batch, Windows, collate
+from xedge.train.bags import Windows
+from xedge.train.batch import Batch, collate
 from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
-from xedge.train.config import OptimConfig, Recipe
-from xedge.train.evaluate import UpdateSize, screen_windows, summarise
-from xedge.train.losses import detection_loss, make_targets
+from xedge.train.config import OptimConfig
+from xedge.train.criterion import Criterion, Moment, Setting
+from xedge.train.evaluate import measure
 from xedge.train.progress import Meter
+from xedge.train.recipe import Recipe
+from xedge.train.systems import SYSTEMS
 
 
 def code_mark() -> str:
@@ -57,7 +59,8 @@ class Run:
     recipe: Recipe
     recipe_text: str
     fabric: Fabric
-    model: ATSS
+    model: Detector | Classifier
+    criterion: Criterion
     averaged: AveragedModel
     wrapped: nn.Module
     optimizer: torch.optim.Optimizer
@@ -66,10 +69,10 @@ class Run:
     step: int = 0
 
     @property
-    def averaged_model(self) -> ATSS:
-        """The averaged weights as a detector."""
+    def averaged_model(self) -> Detector | Classifier:
+        """The averaged weights as a model."""
         module = self.averaged.module
-        assert isinstance(module, ATSS)
+        assert isinstance(module, (Detector, Classifier))
         return module
 
     def checkpoint(self, measured: dict[str, float], *, finished: bool) -> Checkpoint:
@@ -120,14 +123,26 @@ def start_run(recipe: Recipe, recipe_text: str, devices: int) -> Run:
     )
     fabric.launch()
     torch.manual_seed(recipe.seed)
-    model = ATSS(recipe.model).to(fabric.device).to(memory_format=torch.channels_last)
+    system = SYSTEMS[recipe.system]
+    model = system.build(recipe.model).to(fabric.device).to(memory_format=torch.channels_last)
+    setting = Setting(recipe.model, recipe.optim, recipe.data.height, recipe.data.width)
     average = get_ema_multi_avg_fn(recipe.optim.ema)  # type: ignore[no-untyped-call]
     averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     optimizer = torch.optim.AdamW(
         parameter_groups(model, recipe.optim.weight_decay), lr=recipe.optim.lr
     )
     wrapped, prepared = fabric.setup(model, optimizer)
-    return Run(recipe, recipe_text, fabric, model, averaged, wrapped, prepared, code_mark())
+    return Run(
+        recipe,
+        recipe_text,
+        fabric,
+        model,
+        system.criterion(setting),
+        averaged,
+        wrapped,
+        prepared,
+        code_mark(),
+    )
 
 
 def loader(run: Run, windows: Windows, *, train: bool) -> DataLoader[Batch]:
@@ -158,51 +173,34 @@ def _one_thread(_: int) -> None:
 
 def one_epoch(run: Run, windows: Windows, steps: int) -> Iterator[dict[str, float]]:
     """Train one epoch; each step's losses come back as it is done."""
-    recipe, optim = run.recipe, run.recipe.optim
-    strides = recipe.model.pyramid.strides
-    on_cpu = make_grid(recipe.data.height, recipe.data.width, strides, recipe.model.anchor_scale)
-    device = run.fabric.device
-    grid = on_cpu.to(device)
+    optim = run.recipe.optim
     windows.epoch = run.epoch
     run.wrapped.train()
-    for planes, boxes, labels, _ in loader(run, windows, train=True):
+    for batch in loader(run, windows, train=True):
         rate = learning_rate(run.step, steps, optim)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        targets = make_targets(on_cpu, boxes, labels, len(recipe.model.classes)).to(device)
-        planes = planes.to(device, memory_format=torch.channels_last)
-        label_aware = recipe.model.label_aware and run.step >= optim.label_aware_from * steps
-        outputs, _ = run.wrapped(planes, targets.label_maps(grid), label_aware=label_aware)
-        loss, parts = detection_loss(outputs, targets, grid)
+        moment = Moment("main", run.epoch, run.step / steps)
+        loss, parts = run.criterion(run.wrapped, batch.to(run.fabric.device), moment)
         run.optimizer.zero_grad(set_to_none=True)
         run.fabric.backward(loss)
         run.fabric.clip_gradients(run.wrapped, run.optimizer, max_norm=optim.clip)
         run.optimizer.step()
         run.averaged.update_parameters(run.model)
         run.step += 1
-        yield parts | {"lr": rate}
+        figures = {name: float(value) for name, value in parts.items()}
+        yield figures | {"loss": float(loss.detach()), "lr": rate}
     run.epoch += 1
 
 
-def validate(run: Run, meter: Meter) -> dict[str, float]:
-    """Figures of the averaged weights on the held-out bags, with LA and without."""
-    recipe = run.recipe
-    windows = Windows(recipe, train=False)
+def validate(run: Run, held_out: Windows, meter: Meter) -> dict[str, float]:
+    """Figures of the averaged weights on the held-out items."""
     model = run.averaged_model.eval()
     spec = Checkpoint(run.recipe_text, {}, {}, "").spec("")
-    figures: dict[str, float] = {}
-    size: UpdateSize | None = None
-    for on in (True, False) if recipe.model.label_aware else (False,):
-        batches = loader(run, windows, train=False)
-        with meter.task("held out, " + ("with LA" if on else "LA off"), len(batches)) as advance:
-            found, truth, seen = screen_windows(
-                model, spec, batches, label_aware=on, advance=advance
-            )
-        figures |= summarise(found, truth, recipe.model.classes, "" if on else "la_off_")
-        size = seen or size
-    if size:
-        figures |= {"la_w_mean": size.mean, "la_w_p99": size.p99, "la_w_max": size.largest}
-    return figures
+    batches = loader(run, held_out, train=False)
+    with meter.task("held out", len(batches)) as advance:
+        assert isinstance(model, Detector)
+        return measure(model, spec, batches, advance)
 
 
 def train(
@@ -222,11 +220,14 @@ def train(
     folder = recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
     run = start_run(recipe, recipe_text, devices)
-    windows, held_out = Windows(recipe, train=True), Windows(recipe, train=False)
+    windows, held_out = (
+        Windows(recipe.data, recipe.model.classes, recipe.seed, train=part)
+        for part in (True, False)
+    )
     if run.fabric.is_global_zero:
         with meter.task("simulating bags", len(windows) + len(held_out)) as advance:
             for part in (held_out, windows):
-                part.store.prepare(part.seeds, torch.get_num_threads(), advance)
+                part.prepare(torch.get_num_threads(), advance)
     run.fabric.barrier()
     last, final, log = folder / "last.ckpt", folder / "final.ckpt", folder / "log.jsonl"
     if fresh:
@@ -247,7 +248,7 @@ def train(
         if run.fabric.is_global_zero:
             # Before the held-out bags are looked at, which takes a while as well.
             run.checkpoint(measured, finished=False).save(last)
-            measured = validate(run, meter)
+            measured = validate(run, held_out, meter)
             seconds = round(time.monotonic() - begun, 1)
             means = {name: round(value, 5) for name, value in sums.items()}
             record = {"epoch": run.epoch, "seconds": seconds} | means | measured
@@ -257,6 +258,6 @@ def train(
         run.fabric.barrier()
     if not run.fabric.is_global_zero:
         return None
-    measured = measured or validate(run, meter)
+    measured = measured or validate(run, held_out, meter)
     run.checkpoint(measured, finished=True).save(final)
     return final

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from xedge.encode import AIR_PLANES
 from xedge.errors import ConfigError
+from xedge.sim import CLASSES
 from xedge.sim.bags import BagConfig
 from xedge.train.bags import BagStore, PlanesOfBag, Windows, augment, crop, simulate
-from xedge.train.config import DataConfig, parse_recipe
+from xedge.train.config import SimulatedData
 
-DATA = DataConfig(height=60, width=50, min_visible=0.6)
+DATA = SimulatedData(height=60, width=50, min_visible=0.6)
 
 
 def marked_bag(lines: int = 100) -> PlanesOfBag:
@@ -53,7 +54,7 @@ def test_a_short_bag_is_padded_with_air() -> None:
 
 def test_a_detector_wider_than_the_window_is_refused() -> None:
     with pytest.raises(ConfigError, match="narrower than the detector"):
-        crop(marked_bag(), 0, DataConfig(height=60, width=30))
+        crop(marked_bag(), 0, SimulatedData(height=60, width=30))
 
 
 @given(st.integers(0, 2**31 - 1))
@@ -88,16 +89,37 @@ def test_a_stored_bag_is_the_simulated_one(tmp_path: Path) -> None:
 
 
 def test_training_windows_differ_by_epoch_and_held_out_ones_do_not(tmp_path: Path) -> None:
-    recipe = parse_recipe(
-        'name = "x"\n[model]\nclasses = ["a"]\n[data]\nbinning = 4\nheight = 128\nwidth = 256\n'
-        f'train_bags = 1\nval_bags = 1\ncache = "{tmp_path}"\n[optim]\nbatch = 1\n'
+    data = SimulatedData(
+        binning=4, height=128, width=256, train_bags=1, val_bags=1, cache=str(tmp_path)
     )
-    train, held_out = Windows(recipe, train=True), Windows(recipe, train=False)
+    train, held_out = (Windows(data, CLASSES, 0, train=part) for part in (True, False))
     seen = []
     for train.epoch in range(4):
-        seen.append(train[0][0].numpy().tobytes())
+        seen.append(train[0].planes.numpy().tobytes())
     assert len(set(seen)) > 1
     train.epoch = 0
-    assert train[0][0].numpy().tobytes() == seen[0]
-    assert held_out[0][0].equal(held_out[0][0])
-    assert held_out[0][0].shape == (3, 128, 256)
+    assert train[0].planes.numpy().tobytes() == seen[0]
+    assert held_out[0].planes.equal(held_out[0].planes)
+    assert held_out[0].planes.shape == (3, 128, 256)
+
+
+def test_objects_of_other_classes_are_left_out_and_present_ones_are_marked(tmp_path: Path) -> None:
+    data = SimulatedData(
+        binning=4, height=256, width=256, train_bags=4, val_bags=4, clean=0.0, cache=str(tmp_path)
+    )
+    every = Windows(data, CLASSES, 0, train=True)
+    some = Windows(data, CLASSES[::-2], 0, train=True)
+    for index in range(len(every)):
+        whole, part = every[index], some[index]
+        names = [CLASSES[k] for k in whole.labels]
+        kept = [name for name in names if name in CLASSES[::-2]]
+        assert [CLASSES[::-2][k] for k in part.labels] == kept
+        assert len(part.boxes) == len(part.levels) == len(kept)
+        present = {c for c, p in zip(CLASSES[::-2], part.presence.tolist(), strict=True) if p == 1}
+        assert present == set(kept)
+    assert {int(p) for item in map(every.__getitem__, range(4)) for p in item.presence} == {1, -1}
+
+
+def test_a_class_that_the_simulator_does_not_pack_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no such class.*found Folding_Knife"):
+        Windows(SimulatedData(), ("gun", "Folding_Knife"), 0, train=True)

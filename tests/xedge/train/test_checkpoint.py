@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from xedge.errors import ConfigError
-from xedge.models.atss import ATSS
+from xedge.models.dense import DenseDetector
 from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
 
 RECIPE = """
@@ -26,7 +26,7 @@ stem_width = 8
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = ATSS(Checkpoint(RECIPE, {}, {}, "").recipe.model)
+    model = DenseDetector(Checkpoint(RECIPE, {}, {}, "").recipe.model)
     progress = Progress(2, 20, {"state": {}, "param_groups": []}, model.state_dict(), 20)
     saved = Checkpoint(RECIPE, model.state_dict(), {"ap50": 0.5}, "abc", progress)
     saved.save(tmp_path / "a.ckpt")

@@ -17,9 +17,10 @@ from xedge.cli import main
 from xedge.errors import ConfigError
 from xedge.sim import CLASSES
 from xedge.train.checkpoint import load_checkpoint
-from xedge.train.config import OptimConfig, Recipe, parse_recipe
+from xedge.train.config import OptimConfig
 from xedge.train.loop import learning_rate, train
 from xedge.train.progress import Meter
+from xedge.train.recipe import Recipe, parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

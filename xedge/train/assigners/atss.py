@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from xedge.models.atss import centres
+from xedge.models.base import centres
 
 TOP_K = 9
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from xedge.models.atss import LevelOutput
-from xedge.train.assign import Grid, assign
+from xedge.models.dense import DenseConfig, LevelOutput
+from xedge.train.assigners.atss import Grid, assign, make_grid
+from xedge.train.batch import Batch
+from xedge.train.criterion import Moment, Setting
 
 GIOU_WEIGHT = 2.0
 
@@ -82,7 +84,7 @@ def flatten(outputs: list[LevelOutput], grid: Grid) -> tuple[Tensor, Tensor, Ten
 
 def detection_loss(
     outputs: list[LevelOutput], targets: Targets, grid: Grid
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch, a scalar, and the figures of it for the record."""
     logits, boxes, quality = flatten(outputs, grid)
     positives = max(int(targets.positive.sum()), 1)
@@ -95,5 +97,28 @@ def detection_loss(
         quality[mine], weight, reduction="sum"
     ) / positives  # fmt: skip
     total = focal + GIOU_WEIGHT * box + center
-    parts = {"focal": focal, "giou": box, "centerness": center, "loss": total}
-    return total, {name: float(value.detach()) for name, value in parts.items()}
+    parts = {"focal": focal, "giou": box, "centerness": center}
+    return total, {name: value.detach() for name, value in parts.items()}
+
+
+class DenseCriterion:
+    """The loss of ATSS, and the labels that LA is taught with."""
+
+    def __init__(self, setting: Setting) -> None:
+        assert isinstance(setting.config, DenseConfig)
+        self.config, self.label_aware_from = setting.config, setting.optim.label_aware_from
+        self.grid = make_grid(
+            setting.height, setting.width, self.config.pyramid.levels, self.config.anchor_scale
+        )
+
+    def __call__(
+        self, model: nn.Module, batch: Batch, moment: Moment
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Criterion`. LA runs once its share of the run has come."""
+        device = batch.planes.device
+        classes = len(self.config.classes)
+        # On the CPU, whatever the device: assignment is many small steps.
+        targets = make_targets(self.grid, batch.boxes, batch.labels, classes).to(device)
+        on = self.config.label_aware and moment.share >= self.label_aware_from
+        outputs = model(batch.planes, targets.label_maps(self.grid), label_aware=on)
+        return detection_loss(outputs.levels, targets, self.grid.to(device))

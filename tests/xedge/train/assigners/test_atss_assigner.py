@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
-from xedge.train.assign import TOP_K, Grid, assign, make_grid
+from xedge.train.assigners.atss import TOP_K, Grid, assign, make_grid
 
 GRID = make_grid(96, 128, (8, 16, 32), 8)
 

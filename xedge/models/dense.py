@@ -1,4 +1,6 @@
-"""ATSS with an optional label-aware step (LAcls), top to bottom.
+"""The dense head of ATSS, FCOS and PAA, with an optional label-aware step (LA), top to bottom.
+
+The three differ in which locations they teach (xedge.train.assigners), not in what they compute.
 
 Sources: Zhang et al., "Bridging the Gap Between Anchor-based and Anchor-free Detection via
 Adaptive Training Sample Selection", CVPR 2020 (ATSS); Zhao et al., IEEE TIFS 2022 (LAcls, eq. 5,
@@ -18,16 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from xedge.errors import ConfigError
+from xedge.models.base import Detector, ModelConfig, centres
 from xedge.models.label_aware import Coefficients, Update, refine_by_autograd
-from xedge.models.pyramid import Pyramid, PyramidConfig, normalise
+from xedge.models.pyramid import Pyramid, PyramidConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ATSSConfig:
+class DenseConfig(ModelConfig):
     """Shape of the detector.
 
     Attributes:
-        classes: Names of the classes, C of them.
         pyramid: Backbone and pyramid.
         depth: Layers of each tower.
         groups: Groups of the towers' GroupNorm; divides the pyramid's width.
@@ -37,11 +39,8 @@ class ATSSConfig:
         anchor_scale: Side of the one anchor of a location, in strides.
         label_aware: Whether the LA step is there.
         coefficients: a, b, c of equation 7.
-        mean: What is subtracted from each plane.
-        scale: What each plane is multiplied by afterwards.
     """
 
-    classes: tuple[str, ...]
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)
     depth: int = 3
     groups: int = 16
@@ -50,10 +49,9 @@ class ATSSConfig:
     anchor_scale: int = 8
     label_aware: bool = True
     coefficients: Coefficients = field(default_factory=Coefficients)
-    mean: tuple[float, float, float] = (190.0, 180.0, 130.0)
-    scale: tuple[float, float, float] = (1 / 64, 1 / 64, 1 / 32)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.pyramid.width % self.groups:
             raise ConfigError(
                 "the towers cannot be normalised in groups",
@@ -74,6 +72,18 @@ class LevelOutput(NamedTuple):
     logits: Tensor
     distances: Tensor
     quality: Tensor
+
+
+class DenseOutput(NamedTuple):
+    """What the whole detector answers.
+
+    Attributes:
+        levels: The head's answer at each level, finest first.
+        updates: LA's update at each level; empty without LA.
+    """
+
+    levels: list[LevelOutput]
+    updates: list[Update]
 
 
 def tower(width: int, depth: int, groups: int) -> nn.Sequential:
@@ -101,10 +111,10 @@ class Quality(nn.Module):
         return score
 
 
-class ATSSHead(nn.Module):
+class DenseHead(nn.Module):
     """Towers and predictors, shared by all levels; one learned scale a level."""
 
-    def __init__(self, config: ATSSConfig) -> None:
+    def __init__(self, config: DenseConfig) -> None:
         super().__init__()
         width, self.config = config.pyramid.width, config
         self.cls_tower = tower(width, config.depth, config.groups)
@@ -112,7 +122,7 @@ class ATSSHead(nn.Module):
         self.cls = nn.Conv2d(width, len(config.classes), 3, padding=1)
         self.reg = nn.Conv2d(width, 4 * (config.bins + 1), 3, padding=1)
         self.quality = Quality()
-        self.level_scale = nn.Parameter(torch.ones(len(config.pyramid.strides)))
+        self.level_scale = nn.Parameter(torch.ones(len(config.pyramid.levels)))
         self.register_buffer("bin_centres", torch.arange(config.bins + 1, dtype=torch.float32))
         self.bin_centres: Tensor
         nn.init.normal_(self.cls.weight, std=0.01)
@@ -128,7 +138,7 @@ class ATSSHead(nn.Module):
 
     def predict(self, x: Tensor, level: int) -> LevelOutput:
         """Everything the head says of features ``[N, F, H, W]`` of one level."""
-        stride = self.config.pyramid.strides[level]
+        stride = self.config.pyramid.levels[level]
         y = x
         for _ in range(self.config.regression_repeats):
             y = self.reg_tower(y)
@@ -142,7 +152,7 @@ class ATSSHead(nn.Module):
 
     def forward(
         self, levels: list[Tensor], labels: list[Tensor] | None, label_aware: bool
-    ) -> tuple[list[LevelOutput], list[Update]]:
+    ) -> DenseOutput:
         """Outputs and LA's updates a level; no updates without LA.
 
         Args:
@@ -157,21 +167,19 @@ class ATSSHead(nn.Module):
                 x, update = refine_by_autograd(self.classify, x, label, self.config.coefficients)
                 updates.append(update)
             outputs.append(self.predict(x, index))
-        return outputs, updates
+        return DenseOutput(outputs, updates)
 
 
-class ATSS(nn.Module):
+class DenseDetector(Detector):
     """The whole detector: planes in, level outputs out."""
 
-    def __init__(self, config: ATSSConfig, weights: dict[str, Tensor] | None = None) -> None:
+    config: DenseConfig
+
+    def __init__(self, config: DenseConfig) -> None:
         super().__init__()
         self.config = config
-        self.pyramid = Pyramid(config.pyramid, weights)
-        self.head = ATSSHead(config)
-        self.register_buffer("mean", torch.tensor(config.mean).reshape(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor(config.scale).reshape(1, 3, 1, 1))
-        self.mean: Tensor
-        self.scale: Tensor
+        self.pyramid = Pyramid(config, config.pyramid)
+        self.head = DenseHead(config)
 
     def forward(
         self,
@@ -179,7 +187,7 @@ class ATSS(nn.Module):
         labels: list[Tensor] | None = None,
         *,
         label_aware: bool | None = None,
-    ) -> tuple[list[LevelOutput], list[Update]]:
+    ) -> DenseOutput:
         """Level outputs, finest first, and LA's updates.
 
         Args:
@@ -188,18 +196,12 @@ class ATSS(nn.Module):
             label_aware: Overrides the configuration, to measure what LA changes.
         """
         on = self.config.label_aware if label_aware is None else label_aware
-        outputs: tuple[list[LevelOutput], list[Update]] = self.head(
-            self.pyramid(normalise(planes, self.mean, self.scale)), labels, on
-        )
+        outputs: DenseOutput = self.head(self.pyramid(planes), labels, on)
         return outputs
 
-
-def centres(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
-    """Anchor centres of one level in pixels, ``[height * width, 2]`` as x, y, row by row."""
-    ys = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) * stride
-    xs = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) * stride
-    grid_y, grid_x = torch.meshgrid(ys, xs, indexing="ij")
-    return torch.stack([grid_x.reshape(-1), grid_y.reshape(-1)], dim=1)
+    def decode(self, outputs: DenseOutput) -> tuple[Tensor, Tensor]:
+        """Boxes ``[N, A, 4]`` in pixels and scores ``[N, A, C]``, see `decode`."""
+        return decode(outputs.levels, self.config.pyramid.levels)
 
 
 def decode(outputs: list[LevelOutput], strides: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -216,14 +218,3 @@ def decode(outputs: list[LevelOutput], strides: tuple[int, ...]) -> tuple[Tensor
         score = out.logits.sigmoid() * out.quality.sigmoid()
         scores.append(score.reshape(n, c, h * w).transpose(1, 2))
     return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
-
-
-def top_candidates(boxes: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The k best (location, class) pairs: boxes ``[N, k, 4]``, scores ``[N, k]``, labels int32."""
-    n, _, c = scores.shape
-    best, index = scores.reshape(n, -1).topk(k, dim=1)
-    label = torch.remainder(index, c)
-    # Exact in float32: a multiple of c below 2^24. Integer division exports as ten nodes.
-    location = ((index - label).to(torch.float32) / c).to(torch.int64)
-    chosen = boxes.gather(1, location.unsqueeze(2).expand(n, k, 4))
-    return chosen, best, label.to(torch.int32)

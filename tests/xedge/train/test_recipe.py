@@ -7,8 +7,16 @@ from click.testing import CliRunner
 
 from xedge.cli import main
 from xedge.errors import ConfigError
+from xedge.models.dense import DenseConfig
 from xedge.sim import CLASSES
-from xedge.train.config import load_recipe, parse_recipe
+from xedge.train.recipe import (
+    SHIPPED,
+    about,
+    load_recipe,
+    parse_recipe,
+    recipe_sha256,
+    shipped_recipes,
+)
 
 MINIMAL = 'name = "x"\n[model]\nclasses = ["a", "b"]\n'
 
@@ -39,6 +47,8 @@ def test_a_minimal_recipe_takes_defaults() -> None:
         (MINIMAL + "[optim]\nworkers = -1\n", "workers.*found -1"),
         (MINIMAL + "[data]\ntrain_bags = 7\n", "too few bags for one batch.*found 7"),
         (MINIMAL + "[data]\nval_bags = 0\n", "data cannot be used"),
+        ('system = "yolov9"\n' + MINIMAL, "system is not known.*atss"),
+        (MINIMAL.replace('"b"', '"a"'), "model.classes cannot be used"),
     ],
 )
 def test_a_bad_recipe_says_what_is_wrong(text: str, message: str) -> None:
@@ -63,10 +73,47 @@ def test_no_devices_is_a_usage_error() -> None:
     assert "--devices" in result.stderr
 
 
-def test_shipped_recipes_parse_and_name_the_simulators_classes(repository: Path) -> None:
-    recipes = sorted((repository / "xedge/train/recipes").glob("*.toml"))
-    assert recipes
+def test_shipped_recipes_parse_and_say_what_they_are() -> None:
+    recipes = shipped_recipes()
+    assert "atss-la-r18half" in {path.stem for path in recipes}
     for path in recipes:
-        recipe, digest = load_recipe(path)
-        assert recipe.model.classes == CLASSES
-        assert len(digest) == 64
+        recipe, text = load_recipe(path)
+        assert recipe.name == path.stem
+        assert about(path)
+        assert parse_recipe(text) == recipe
+
+
+def test_a_shipped_recipe_is_found_by_its_name() -> None:
+    recipe, text = load_recipe(Path("atss-la-r18half"))
+    assert recipe.model.classes == CLASSES
+    assert text == (SHIPPED / "atss-la-r18half.toml").read_text()
+    assert len(recipe_sha256(text)) == 64
+
+
+def test_a_recipe_on_another_overrides_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(MINIMAL + "depth = 2\n[optim]\nbatch = 4\nepochs = 3\n")
+    (tmp_path / "b.toml").write_text('base = "a.toml"\nname = "y"\n[optim]\nepochs = 5\n')
+    recipe, text = load_recipe(tmp_path / "b.toml")
+    assert (recipe.name, recipe.optim.batch, recipe.optim.epochs) == ("y", 4, 5)
+    assert isinstance(recipe.model, DenseConfig)
+    assert recipe.model.depth == 2
+    assert "base" not in text
+    assert parse_recipe(text) == recipe
+
+
+def test_a_circle_of_bases_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('base = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('base = "a.toml"\n')
+    with pytest.raises(ConfigError, match="base of recipe"):
+        load_recipe(tmp_path / "a.toml")
+
+
+def test_changes_are_toml_or_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(MINIMAL)
+    changes = ("optim.epochs=2", "name=new", "data.tone=0.5", "model.label_aware=false")
+    recipe, text = load_recipe(tmp_path / "a.toml", changes)
+    assert (recipe.optim.epochs, recipe.name, recipe.data.tone) == (2, "new", 0.5)
+    assert parse_recipe(text) == recipe
+    for bad in ("epochs", "=2", "a b=1"):
+        with pytest.raises(ConfigError, match="change of the recipe"):
+            load_recipe(tmp_path / "a.toml", [bad])

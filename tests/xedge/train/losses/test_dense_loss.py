@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xedge.models.atss import LevelOutput
-from xedge.train.assign import make_grid
-from xedge.train.losses import detection_loss, flatten, make_targets
+from xedge.models.dense import LevelOutput
+from xedge.train.assigners.atss import make_grid
+from xedge.train.losses.dense import detection_loss, flatten, make_targets
 
 GRID = make_grid(64, 64, (8, 16, 32), 8)
 BOX = torch.tensor([[10.0, 12.0, 50.0, 44.0]])

@@ -4,18 +4,19 @@ import pytest
 import torch
 
 from xedge.errors import ConfigError
-from xedge.models.atss import ATSS, ATSSConfig, LevelOutput, centres, decode, top_candidates
+from xedge.models.base import centres, top_candidates
+from xedge.models.dense import DenseConfig, DenseDetector, LevelOutput, decode
 from xedge.models.pyramid import PyramidConfig
 
 SMALL = PyramidConfig(
     backbone="resnet18d", options={"channels": [8, 8, 16, 16], "stem_width": 8}, width=16
 )
-CONFIG = ATSSConfig(classes=("gun", "knife", "can"), pyramid=SMALL, depth=2, groups=4)
+CONFIG = DenseConfig(classes=("gun", "knife", "can"), pyramid=SMALL, depth=2, groups=4)
 
 
 def test_every_level_answers_for_every_location() -> None:
     torch.manual_seed(0)
-    model = ATSS(CONFIG).eval()
+    model = DenseDetector(CONFIG).eval()
     with torch.no_grad():
         outputs, updates = model(torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8))
     for out, update, stride in zip(outputs, updates, (8, 16, 32), strict=True):
@@ -30,7 +31,7 @@ def test_every_level_answers_for_every_location() -> None:
 
 def test_the_label_aware_step_can_be_switched_off_and_changes_something() -> None:
     torch.manual_seed(0)
-    model = ATSS(CONFIG).eval()
+    model = DenseDetector(CONFIG).eval()
     planes = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         on, updates = model(planes)
@@ -72,7 +73,7 @@ def test_centres_lie_in_the_middle_of_their_cells() -> None:
 
 def test_groups_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises(ConfigError, match="divide the width 16"):
-        ATSSConfig(classes=("a",), pyramid=SMALL, groups=5)
+        DenseConfig(classes=("a",), pyramid=SMALL, groups=5)
 
 
 @pytest.mark.parametrize(
@@ -85,4 +86,4 @@ def test_groups_that_do_not_divide_the_width_are_refused() -> None:
 )
 def test_a_backbone_that_cannot_serve_is_refused(pyramid: PyramidConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        ATSS(ATSSConfig(classes=("a",), pyramid=pyramid))
+        DenseDetector(DenseConfig(classes=("a",), pyramid=pyramid))

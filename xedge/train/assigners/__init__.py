@@ -1,0 +1,1 @@
+"""Which locations each object is taught at, one file a host."""

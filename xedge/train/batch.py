@@ -1,0 +1,75 @@
+"""What a model is taught with: pictures or windows of bags, with what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One picture or window.
+
+    Attributes:
+        name: What it is called in its data set, for messages.
+        planes: uint8 ``[3, H, W]``.
+        boxes: float32 ``[n, 4]``, x1 y1 x2 y2 in the planes' pixels.
+        labels: int64 ``[n]``.
+        levels: int64 ``[n]``, occlusion level 1 to 3, 0 where it is not known.
+        presence: int8 ``[C]``: 1 for a class that is in the picture, -1 for one that is not, 0
+            for one that is there but difficult (SIXray's mark; ignored when it is measured).
+    """
+
+    name: str
+    planes: Tensor
+    boxes: Tensor
+    labels: Tensor
+    levels: Tensor
+    presence: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """N items of one size; a list has one value an item, since items differ in objects.
+
+    Attributes:
+        names: What the items are called.
+        planes: uint8 ``[N, 3, H, W]``.
+        boxes: float32 ``[n, 4]`` each.
+        labels: int64 ``[n]`` each.
+        levels: int64 ``[n]`` each.
+        presence: int8 ``[N, C]``.
+    """
+
+    names: list[str]
+    planes: Tensor
+    boxes: list[Tensor]
+    labels: list[Tensor]
+    levels: list[Tensor]
+    presence: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its planes on a device, laid out channels last."""
+        planes = self.planes.to(device, memory_format=torch.channels_last)
+        return replace(self, planes=planes)
+
+
+def presence_of(labels: Tensor, classes: int) -> Tensor:
+    """Presence of each class, int8 ``[C]``, where the objects' labels say it all."""
+    presence = torch.full((classes,), -1, dtype=torch.int8)
+    presence[labels] = 1
+    return presence
+
+
+def collate(items: list[Item]) -> Batch:
+    """The batch of some items."""
+    return Batch(
+        [item.name for item in items],
+        torch.stack([item.planes for item in items]),
+        [item.boxes for item in items],
+        [item.labels for item in items],
+        [item.levels for item in items],
+        torch.stack([item.presence for item in items]),
+    )

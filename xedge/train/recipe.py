@@ -1,0 +1,195 @@
+"""The recipe: one TOML file that a training run is made of, as frozen dataclasses.
+
+Unknown keys fail; nothing is read from anywhere else, so that a recipe's sha256 names a run. A
+recipe may stand on another (``base = "other.toml"``): tables are merged key by key, and what is
+kept with a run is the merged text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import dacite
+import tomli_w
+
+from xedge.errors import ConfigError
+from xedge.models.base import ModelConfig
+from xedge.spec import Channels
+from xedge.train.config import OptimConfig, SimulatedData
+from xedge.train.systems import SYSTEMS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHIPPED: Final = Path(__file__).parent / "recipes"
+"""The recipes that come with xedge; their names without ``.toml`` can be given to `xedge train`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole training run.
+
+    Attributes:
+        name: Name of the model and of the run's folder.
+        system: Which of `SYSTEMS` the model is.
+        seed: Seed of weights, order and augmentation.
+        out: Folder under which runs are written.
+        alarm_threshold: Score at which a lane alarms, written into the model's spec; without it,
+            the one with the best F2 on the held-out bags.
+        model: The model.
+        data: What it learns from and is watched by.
+        optim: The optimiser.
+    """
+
+    name: str
+    system: str = "atss"
+    seed: int = 0
+    out: str = "runs"
+    alarm_threshold: float | None = None
+    model: ModelConfig
+    data: SimulatedData = field(default_factory=SimulatedData)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.items < self.optim.batch:
+            raise ConfigError(
+                "there are too few bags for one batch",
+                expected=f"data.train_bags of {self.optim.batch} or more",
+                found=str(self.data.items),
+            )
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints and metrics of this run go."""
+        return Path(self.out) / self.name
+
+
+def parse_recipe(text: str) -> Recipe:
+    """The recipe written in ``text`` (TOML), complete in itself.
+
+    Raises:
+        ConfigError: On bad TOML, unknown or missing keys, or values of a wrong type.
+    """
+    try:
+        return _build(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("the recipe is not TOML", found=str(error)) from error
+    except dacite.UnexpectedDataError as error:
+        raise ConfigError(
+            "the recipe has unknown keys",
+            found=", ".join(sorted(map(str, error.keys))),
+            remedy="Remove them, or see the attributes in xedge/train/recipe.py and config.py",
+        ) from error
+    except (dacite.DaciteError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError("the recipe cannot be used", found=str(error)) from error
+
+
+def _build(table: dict[str, Any]) -> Recipe:
+    system = SYSTEMS.get(table.get("system", "atss"))
+    if system is None:
+        raise ConfigError(
+            "the recipe's system is not known",
+            expected=", ".join(SYSTEMS),
+            found=repr(table["system"]),
+        )
+    rules = dacite.Config(strict=True, cast=[tuple, float, Channels])
+    tables: dict[str, Any] = dict(table)
+    if "model" in tables:
+        tables["model"] = dacite.from_dict(system.config, tables["model"], rules)
+    return dacite.from_dict(Recipe, tables, rules)
+
+
+def load_recipe(path: Path, changes: Iterable[str] = ()) -> tuple[Recipe, str]:
+    """The recipe in a file, or the shipped one of that name, and its whole text.
+
+    Args:
+        path: A TOML file, or the name of a shipped recipe without its suffix.
+        changes: Keys to set, as ``optim.epochs=2``; the value is TOML, or a plain word.
+
+    Raises:
+        ConfigError: When the file is absent or `parse_recipe` refuses it.
+    """
+    if path.suffix != ".toml" and not path.exists():
+        path = SHIPPED / f"{path}.toml"
+    table = _read(path, ())
+    bare = "base" not in _table(path)
+    given = [_change(change) for change in changes]
+    for change in given:
+        table = _merge(table, change)
+    text = path.read_text(encoding="utf-8") if bare and not given else tomli_w.dumps(table)
+    return parse_recipe(text), text
+
+
+def recipe_sha256(text: str) -> str:
+    """The digest that names a recipe."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shipped_recipes() -> list[Path]:
+    """The recipes that come with xedge, sorted by name; a name with a leading ``_`` is a part."""
+    return [path for path in sorted(SHIPPED.glob("*.toml")) if not path.name.startswith("_")]
+
+
+def about(path: Path) -> str:
+    """What a recipe's author says of it: the comment that its file begins with, on one line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.lstrip("# ") for line in comment)
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The table of a recipe with those that it stands on merged under it."""
+    table = _table(path)
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if path in above or not isinstance(base, str):
+        raise ConfigError(f"the base of recipe {str(path)!r} cannot be used", found=repr(base))
+    return _merge(_read(path.parent / base, (*above, path)), table)
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{str(path)!r} is no text", expected="a TOML recipe in UTF-8", found=str(error)
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {str(path)!r} is not TOML", found=str(error)) from error
+    except OSError as error:
+        raise ConfigError(
+            f"there is no recipe {str(path)!r} to read",
+            remedy="Give the path of a TOML recipe, or a name that `xedge train --list` shows",
+        ) from error
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _change(text: str) -> dict[str, Any]:
+    """The table that ``a.b=value`` stands for."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError("a change of the recipe cannot be used", expected="KEY=VALUE", found=text)
+    for written in (value, f'"{value}"'):
+        try:
+            return tomllib.loads(f"{key} = {written}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise ConfigError("a change of the recipe is not TOML", expected="KEY=VALUE", found=text)

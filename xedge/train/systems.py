@@ -1,0 +1,36 @@
+"""Every system that can be trained: what it is made from, and what it is taught by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from xedge.models.base import Classifier, Detector, ModelConfig
+from xedge.models.dense import DenseConfig, DenseDetector
+from xedge.train.criterion import Criterion, Setting
+from xedge.train.losses.dense import DenseCriterion
+
+
+@dataclass(frozen=True)
+class System:
+    """A host of the papers, with whatever mechanisms its configuration plugs in.
+
+    Attributes:
+        config: Type of its table ``[model]``.
+        build: Makes the model of such a configuration, weights drawn at random.
+        criterion: Makes its criterion for a setting.
+    """
+
+    config: type[ModelConfig]
+    build: Callable[[Any], Detector | Classifier]
+    criterion: Callable[[Setting], Criterion]
+
+
+SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
+    {
+        "atss": System(DenseConfig, DenseDetector, DenseCriterion),
+    }
+)
+"""Name in a recipe to system."""
