@@ -25,9 +25,9 @@ class DualAttention(nn.Module):
     a plug-in for any host has only the two attentions. Channel attention is the softmax of the
     paper's equation 3, where the released code subtracts each energy from the largest before.
 
-    Memory: position attention compares all locations with all. Where PyTorch has no fused kernel for
-    keys of C/8 and values of C channels (it has none on CPUs), that is N (HW)^2 numbers: in float32
-    8 MB for an image of 38 x 38 locations, 134 MB for 76 x 76, 32 GB for 300 x 300.
+    Memory: position attention compares all locations with all. Where PyTorch has no fused kernel
+    for keys of C/8 and values of C channels (it has none on CPUs), that is N (HW)^2 numbers: in
+    float32 8 MB for an image of 38 x 38 locations, 134 MB for 76 x 76, 32 GB for 300 x 300.
     """
 
     def __init__(self, channels: int) -> None:
@@ -49,12 +49,14 @@ class DualAttention(nn.Module):
 
     def attend_positions(self, x: Tensor) -> Tensor:
         """Values of all positions, weighted by how alike query and key are (equations 1, 2)."""
+        # [N, 1, HW, width]: fused kernels want a dimension of heads.
         query, key, value = (
-            conv(x).flatten(2).transpose(1, 2) for conv in (self.query, self.key, self.value)
+            conv(x).flatten(2).transpose(1, 2)[:, None]
+            for conv in (self.query, self.key, self.value)
         )
         # The paper's energies are plain products: no division by the root of the width.
         mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return mixed.transpose(1, 2).reshape(x.shape)
+        return mixed[:, 0].transpose(1, 2).reshape(x.shape)
 
 
 def attend_channels(x: Tensor) -> Tensor:
