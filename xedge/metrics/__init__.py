@@ -2,6 +2,8 @@
 
 matching     which detection hits which object; `Truth`
 detection    average precision of boxes (all points), per class and occlusion level; its curve
+multilabel   SIXray's protocol: average precision of whole images, accuracy of pointing
+screening    recall where the share of clean bags that raise an alarm is fixed
 """
 
 from __future__ import annotations
@@ -15,14 +17,34 @@ from xedge.metrics.detection import (
     precision_recall,
 )
 from xedge.metrics.matching import COCO_THRESHOLDS, Truth
+from xedge.metrics.multilabel import (
+    MultilabelPrecision,
+    PointingAccuracy,
+    multilabel_average_precision,
+    pointing_accuracy,
+)
+from xedge.metrics.screening import (
+    ScreeningRecall,
+    Share,
+    binomial_interval,
+    recall_at_false_alarm_rate,
+)
 
 __all__ = [
     "COCO_THRESHOLDS",
     "AveragePrecision",
     "Curve",
+    "MultilabelPrecision",
+    "PointingAccuracy",
+    "ScreeningRecall",
+    "Share",
     "Truth",
     "area_under_curve",
     "average_precision",
     "best_threshold",
+    "binomial_interval",
+    "multilabel_average_precision",
+    "pointing_accuracy",
     "precision_recall",
+    "recall_at_false_alarm_rate",
 ]

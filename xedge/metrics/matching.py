@@ -183,6 +183,20 @@ def threshold_between(kept: float, below: float) -> float:
     return float(middle if middle > np.float32(below) else np.float32(kept))
 
 
+def check_labels(image: int, labels: I32, classes: int) -> None:
+    """Nothing, when all labels of an image are classes.
+
+    Raises:
+        InputError: When one is not.
+    """
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise InputError(
+            f"image {image} has a label that is no class",
+            expected=f"0..{classes - 1}",
+            found=f"{labels.min()}..{labels.max()}",
+        )
+
+
 def pair_images(
     detections: Sequence[Detections],
     truths: Sequence[Truth],
@@ -209,13 +223,8 @@ def pair_images(
         )
     images = list(zip(detections, truths, strict=True))
     for index, (found, truth) in enumerate(images):
-        labels = np.concatenate([found.labels, truth.labels])
-        if classes is not None and labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            raise InputError(
-                f"image {index} has a label that is no class",
-                expected=f"0..{classes - 1}",
-                found=f"{labels.min()}..{labels.max()}",
-            )
+        if classes is not None:
+            check_labels(index, np.concatenate([found.labels, truth.labels]), classes)
         if level is not None and truth.levels is None:
             raise InputError(
                 f"image {index} has no levels",
