@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xedge.errors import ConfigError
+from xedge.models.doam import DOAMConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +26,13 @@ class ModelConfig:
         classes: Names of the classes, C of them.
         mean: What is subtracted from each plane.
         scale: What each plane is multiplied by afterwards.
+        doam: DOAM in front of the backbone, a table of its own; absent, there is none.
     """
 
     classes: tuple[str, ...]
     mean: tuple[float, float, float] = (190.0, 180.0, 130.0)
     scale: tuple[float, float, float] = (1 / 64, 1 / 64, 1 / 32)
+    doam: DOAMConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) != len(self.classes):

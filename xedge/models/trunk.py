@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xedge.errors import ConfigError
 from xedge.models.base import ModelConfig
+from xedge.models.doam import DOAM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,17 @@ def make_backbone(config: TrunkConfig, planes: int) -> Any:
 
 
 class Trunk(nn.Module):
-    """Normalisation and a timm backbone; the maps of the strides that are asked for come back."""
+    """DOAM where it is asked for, normalisation and a timm backbone.
+
+    DOAM's fourth plane, the edges, lies on the same 0..255 as the others; it is taken as it is but
+    for the first plane's scale, since the released code normalises none of the four.
+    """
 
     def __init__(self, model: ModelConfig, config: TrunkConfig) -> None:
         super().__init__()
-        self.backbone = make_backbone(config, planes=3)
+        self.doam = None if model.doam is None else DOAM(model.doam)
+        planes = 3 if self.doam is None else self.doam.channels_out
+        self.backbone = make_backbone(config, planes)
         info = {i["reduction"]: (k, i["num_chs"]) for k, i in enumerate(self.backbone.feature_info)}
         if missing := [s for s in config.strides if s not in info]:
             raise ConfigError(
@@ -69,8 +76,10 @@ class Trunk(nn.Module):
             )
         self.taps = [info[s][0] for s in config.strides]
         self.channels = [info[s][1] for s in config.strides]
-        self.register_buffer("mean", torch.tensor(model.mean).reshape(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor(model.scale).reshape(1, 3, 1, 1))
+        extra = planes - 3
+        mean, scale = (*model.mean, *[0.0] * extra), (*model.scale, *[model.scale[0]] * extra)
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, planes, 1, 1))
+        self.register_buffer("scale", torch.tensor(scale).reshape(1, planes, 1, 1))
         self.mean: Tensor
         self.scale: Tensor
 
@@ -80,7 +89,8 @@ class Trunk(nn.Module):
         Args:
             planes: uint8 or float ``[N, 3, H, W]``, 0..255.
         """
-        maps = self.backbone(normalise(planes, self.mean, self.scale))
+        image = planes if self.doam is None else self.doam(planes)
+        maps = self.backbone(normalise(image, self.mean, self.scale))
         return [maps[k] for k in self.taps]
 
 
