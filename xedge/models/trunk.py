@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xedge.errors import ConfigError
+from xedge.models.attention import attention
 from xedge.models.base import ModelConfig
 from xedge.models.doam import DOAM
 
@@ -22,12 +23,14 @@ class TrunkConfig:
         backbone: Name of a timm model that offers ``features_only``.
         options: Keyword arguments for timm (widths, stem), a table of the recipe.
         strides: Strides of the feature maps that are tapped, finest first.
+        attention: One of `ATTENTIONS`, plugged behind each map that is tapped.
         pretrained: Start from timm's weights, which it fetches from the network.
     """
 
     backbone: str = "resnet18d"
     options: dict[str, Any] = field(default_factory=dict)
     strides: tuple[int, ...] = (8, 16, 32)
+    attention: str = "none"
     pretrained: bool = False
 
 
@@ -56,7 +59,7 @@ def make_backbone(config: TrunkConfig, planes: int) -> Any:
 
 
 class Trunk(nn.Module):
-    """DOAM where it is asked for, normalisation and a timm backbone.
+    """DOAM where it is asked for, normalisation, a timm backbone, attention behind its maps.
 
     DOAM's fourth plane, the edges, lies on the same 0..255 as the others; it is taken as it is but
     for the first plane's scale, since the released code normalises none of the four.
@@ -76,6 +79,7 @@ class Trunk(nn.Module):
             )
         self.taps = [info[s][0] for s in config.strides]
         self.channels = [info[s][1] for s in config.strides]
+        self.attention = nn.ModuleList(attention(config.attention, c) for c in self.channels)
         extra = planes - 3
         mean, scale = (*model.mean, *[0.0] * extra), (*model.scale, *[model.scale[0]] * extra)
         self.register_buffer("mean", torch.tensor(mean).reshape(1, planes, 1, 1))
@@ -91,7 +95,7 @@ class Trunk(nn.Module):
         """
         image = planes if self.doam is None else self.doam(planes)
         maps = self.backbone(normalise(image, self.mean, self.scale))
-        return [maps[k] for k in self.taps]
+        return [attend(maps[k]) for k, attend in zip(self.taps, self.attention, strict=True)]
 
 
 def normalise(planes: Tensor, mean: Tensor, scale: Tensor) -> Tensor:

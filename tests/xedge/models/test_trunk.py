@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from xedge.errors import ConfigError
+from xedge.models.attention import ATTENTIONS
 from xedge.models.base import ModelConfig
 from xedge.models.doam import DOAMConfig
 from xedge.models.trunk import Trunk, TrunkConfig
@@ -39,6 +40,15 @@ def test_doam_stands_in_front_with_a_fourth_plane() -> None:
     sum(m.sum() for m in maps).backward()
     assert trunk.doam is not None
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trunk.doam.parameters())
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_attention_stands_behind_every_map(name: str) -> None:
+    config = TrunkConfig(options=TINY | {"channels": [16, 16, 32, 32]}, attention=name)
+    trunk = Trunk(ModelConfig(classes=("a",)), config)
+    assert [tuple(m.shape) for m in trunk(PLANES)] == [(2, 16, 8, 12), (2, 32, 4, 6), (2, 32, 2, 3)]
+    learned = [p for layer in trunk.attention for p in layer.parameters()]
+    assert bool(learned) == (name != "none")
 
 
 def test_weights_that_cannot_be_fetched_are_an_error_of_the_recipe(
