@@ -8,7 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from xedge.types import U8, Detections
+from xedge.types import F32, I32, U8, Detections
 
 COLOURS: Final[tuple[tuple[int, int, int], ...]] = (
     (200, 0, 60),
@@ -29,16 +29,31 @@ def draw_detections(rgb: U8, found: Detections, classes: Sequence[str]) -> U8:
         found: What was found, in the picture's pixels.
         classes: Names of the labels.
     """
+    texts = [
+        f"{classes[int(label)]} {score:.2f}"
+        for label, score in zip(found.labels, found.scores, strict=True)
+    ]
+    return draw_boxes(rgb, found.boxes, found.labels, texts)
+
+
+def draw_boxes(rgb: U8, boxes: F32, labels: I32, texts: Sequence[str]) -> U8:
+    """A copy of the picture with boxes and a text at each; the first is drawn on top.
+
+    Args:
+        rgb: uint8 ``[h, w, 3]``.
+        boxes: float32 ``[n, 4]``, x1 y1 x2 y2, pixels.
+        labels: int32 ``[n]``, from which the colours come.
+        texts: What is written at each box.
+    """
     picture = np.ascontiguousarray(rgb).copy()
     size = max(picture.shape[:2]) / 1000.0
     thick = max(round(2 * size), 1)
-    # The best detection is drawn last, on top of the others.
-    for k in reversed(range(len(found))):
-        x1, y1, x2, y2 = (round(float(v)) for v in found.boxes[k])
-        colour = COLOURS[int(found.labels[k]) % len(COLOURS)]
-        text = f"{classes[int(found.labels[k])]} {found.scores[k]:.2f}"
+    # The best detection comes first, and is drawn last, on top of the others.
+    for k in reversed(range(len(boxes))):
+        x1, y1, x2, y2 = (round(float(v)) for v in boxes[k])
+        colour = COLOURS[int(labels[k]) % len(COLOURS)]
         cv2.rectangle(picture, (x1, y1), (x2, y2), colour, thick)
-        _write(picture, text, x1, y1, colour, max(0.5 * size, 0.35))
+        _write(picture, texts[k], x1, y1, colour, max(0.5 * size, 0.35))
     return picture
 
 

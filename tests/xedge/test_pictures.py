@@ -81,6 +81,15 @@ def test_counts_above_air_do_not_wrap(tmp_path) -> None:
     assert (read_picture(tmp_path / "a.npz", air_counts=30_000).low == 65535).all()
 
 
+def test_a_grey_picture_is_taken_where_it_is_asked_for(tmp_path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (5, 7)).astype(np.uint8)
+    write(tmp_path / "a.png", grey)
+    picture = read_picture(tmp_path / "a.png", grey=True)
+    np.testing.assert_array_equal(picture.rgb, np.repeat(grey[..., None], 3, axis=2))
+    with pytest.raises(ImageError, match=r"uint8 \[5, 7\]"):
+        read_picture(tmp_path / "a.png")
+
+
 def bad_files(folder):
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("no picture")

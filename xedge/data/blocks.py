@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +51,26 @@ def _order(name: str) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (name, -1)
 
 
+def twins(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """Pairs of indices of files with the same bytes; each file is in at most one, with the first.
+
+    Published sets hold some pictures twice under distant names. Only files of one size are read;
+    those that are absent have no twin.
+    """
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for k, path in enumerate(paths):
+        if path.is_file():
+            by_size[path.stat().st_size].append(k)
+    first: dict[bytes, int] = {}
+    pairs = []
+    for same in by_size.values():
+        for k in same if len(same) > 1 else ():
+            before = first.setdefault(hashlib.sha256(paths[k].read_bytes()).digest(), k)
+            if before != k:
+                pairs.append((before, k))
+    return pairs
+
+
 def choose_blocks(
     groups: Sequence[str],
     weights: npt.NDArray[np.float64],
@@ -56,6 +79,7 @@ def choose_blocks(
     blocks: int,
     *,
     of: str,
+    twins: Iterable[tuple[str, str]] = (),
 ) -> frozenset[str]:
     """The groups to hold out.
 
@@ -66,6 +90,7 @@ def choose_blocks(
         seed: Of the draws.
         blocks: How many runs of neighbouring groups to cut the set into.
         of: Name of the set, for the message.
+        twins: Pairs of groups that share a picture: they go to the same side.
 
     Raises:
         DataError: When there are fewer than two groups.
@@ -94,6 +119,16 @@ def choose_blocks(
     _, block = np.unique(block, return_inverse=True)
     if block.max() == 0:  # one group holds nearly all: cut between groups instead
         block = np.arange(len(ordered))
+    for a, b in twins:
+        block[block == block[place[a]]] = block[place[b]]
+    _, block = np.unique(block, return_inverse=True)
+    if block.max() == 0:
+        raise DataError(
+            f"{of} cannot be split",
+            expected="two blocks without a picture in common",
+            found=f"{len(ordered)} groups that share pictures",
+            remedy="Ask for more blocks, or give two parts of the set",
+        )
     totals = np.zeros((block.max() + 1, weights.shape[1]))
     np.add.at(totals, block, by_group)
     held = _even_draw(totals, share, np.random.default_rng(seed))

@@ -12,6 +12,7 @@ from xedge.errors import DataError
 class Kind(str, enum.Enum):
     """What kind of defect was found."""
 
+    LAYOUT = "wrong layout"
     MISSING_FILE = "missing file"
     UNREADABLE = "unreadable file"
     NO_DECODE = "does not decode"

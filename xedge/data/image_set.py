@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge import boxes as box_arithmetic
-from xedge.data.blocks import choose_blocks
+from xedge.data.blocks import choose_blocks, twins
 from xedge.encode import dual_energy_planes
 from xedge.errors import DataError, ImageError
 from xedge.pictures import DualEnergyPicture, read_picture
@@ -235,9 +235,10 @@ class ImageSet:
     def split(self, share: float, seed: int, blocks: int = 20) -> tuple[ImageSet, ImageSet]:
         """A training set and a held-out set, cut in blocks of neighbouring groups.
 
-        Neighbouring scans may show the same bag, so whole runs of groups are held out. Of many
-        draws the one is taken whose classes are divided most evenly; the same arguments give
-        the same split.
+        Neighbouring scans may show the same bag, so whole runs of groups are held out, and
+        blocks that hold one file's bytes under two names stay together (files are read for
+        that). Of many draws the one is taken whose classes are divided most evenly; the same
+        arguments give the same split.
 
         Args:
             share: Share of the images to hold out, between 0 and 1.
@@ -252,7 +253,8 @@ class ImageSet:
             [np.append(r.presence == 1, [not (r.presence == 1).any(), True]) for r in self.records]
         ).astype(np.float64) if self.records else np.zeros((0, 1))  # fmt: skip
         groups = [record.group for record in self.records]
-        held = choose_blocks(groups, weights, share, seed, blocks, of=self.name)
+        same = [(groups[a], groups[b]) for a, b in twins([r.path for r in self.records])]
+        held = choose_blocks(groups, weights, share, seed, blocks, of=self.name, twins=same)
         parts = (
             tuple(r for r in self.records if r.group not in held),
             tuple(r for r in self.records if r.group in held),
