@@ -15,7 +15,8 @@ from rich.table import Table
 
 from xedge.errors import ConfigError, ExportError
 from xedge.sim.bags import BagConfig
-from xedge.train.bags import crop, simulate
+from xedge.train.bags import simulate, window
+from xedge.train.config import SimulatedData
 from xedge.train.progress import Meter
 from xedge_export.deployed import Stage, deployable
 from xedge_export.parity import ParityReport, check_parity, with_labels_exposed
@@ -95,9 +96,14 @@ def parity_on_bags(exported: Exported, engine: str, bags: int, meter: Meter) -> 
 
     data, exposed = with_labels_exposed(exported.model)
     config = exported.checkpoint.recipe.data
+    if not isinstance(config, SimulatedData):
+        raise ExportError(
+            "a model of picture data cannot be checked on simulated bags",
+            remedy="Export it with --check 0",
+        )
     packing = BagConfig(clean=0.0)
     seeds = range(CHECK_SEED, CHECK_SEED + bags)
-    windows = (crop(simulate(s, config.binning, packing), 0, config).planes for s in seeds)
+    windows = (window(simulate(s, config.binning, packing), 0, config).planes for s in seeds)
     runner = load(data, engine)
     try:
         with meter.task("parity with PyTorch", bags) as advance:

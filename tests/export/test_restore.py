@@ -18,7 +18,7 @@ from xedge.errors import ExportError
 from xedge.models.dense import DenseDetector
 from xedge.models.label_aware import misleading_label, one_hot_argmax
 from xedge.sim.bags import BagConfig
-from xedge.train.bags import crop, simulate
+from xedge.train.bags import simulate, window
 from xedge.train.checkpoint import Checkpoint, load_checkpoint
 from xedge.train.recipe import parse_recipe
 
@@ -90,7 +90,7 @@ def shipped_parity(engine: str, bags: int) -> None:
     config = parse_recipe(bundle.recipe).data
     runner = load(data, engine)
     windows = (
-        crop(simulate(seed, config.binning, BagConfig(clean=0.0)), 0, config).planes
+        window(simulate(seed, config.binning, BagConfig(clean=0.0)), 0, config).planes
         for seed in range(6_000_000, 6_000_000 + bags)
     )
     report = check_parity(model_from_bundle(bundle), bundle.spec, runner, exposed, windows)
@@ -108,9 +108,9 @@ def test_the_shipped_gradients_are_those_of_autograd() -> None:
     bundle = open_bundle()
     model = model_from_bundle(bundle)
     data = parse_recipe(bundle.recipe).data
-    window = crop(simulate(6_000_000, data.binning, BagConfig(clean=0.0)), 0, data).planes
+    planes = window(simulate(6_000_000, data.binning, BagConfig(clean=0.0)), 0, data).planes
     with torch.no_grad():
-        features = model.pyramid(torch.from_numpy(window[None]))
+        features = model.pyramid(torch.from_numpy(planes[None]))
     unrolled = UnrolledLabelAware(model.head)
     for x in features:
         leaf = x.detach().requires_grad_()

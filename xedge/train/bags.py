@@ -1,4 +1,4 @@
-"""Simulated bags as training windows: simulated once, kept on disk, cropped and augmented."""
+"""Simulated bags as items: simulated once, kept on disk, cropped or fitted, augmented."""
 
 from __future__ import annotations
 
@@ -6,43 +6,26 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import Dataset
 
 import xedge.sim
-from xedge.encode import AIR_PLANES, dual_energy_planes
+from xedge.encode import bin_counts, dual_energy_planes
 from xedge.errors import ConfigError
-from xedge.preprocess import pad_planes
+from xedge.preprocess import pseudo_colour
 from xedge.scanner.flatfield import FlatField
 from xedge.sim.bags import BagConfig, generate_bag
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
-from xedge.train.batch import Item, presence_of
+from xedge.spec import Channels
+from xedge.train.batch import Item, to_item
 from xedge.train.config import SimulatedData
-from xedge.types import F32, I32, U8
-
-
-@dataclass(frozen=True, eq=False)
-class PlanesOfBag:
-    """One whole bag as planes, with its truth in planes' pixels.
-
-    Attributes:
-        planes: uint8 ``[3, h, w]``.
-        boxes: float32 ``[n, 4]``.
-        labels: int32 ``[n]``.
-        occlusion: int32 ``[n]``, 1 to 3.
-    """
-
-    planes: U8
-    boxes: F32
-    labels: I32
-    occlusion: I32
+from xedge.train.sample import AIR, Sample, augment, crop, fit
 
 
 @cache
@@ -51,12 +34,22 @@ def default_flat_field() -> FlatField:
     return flat_field(ScannerModel(), 1, 2)
 
 
-def simulate(seed: int, binning: int, packing: BagConfig) -> PlanesOfBag:
-    """The bag of a seed through scanner, flat-field correction and encoding."""
+def simulate(
+    seed: int, binning: int, packing: BagConfig, channels: Channels = Channels.DUAL_ENERGY
+) -> Sample:
+    """The bag of a seed through scanner, flat-field correction and encoding.
+
+    Labels are indices into the simulator's classes.
+    """
     bag = generate_bag(seed, packing)
-    planes = dual_energy_planes(*default_flat_field().apply(bag.low, bag.high), binning)
+    counts = default_flat_field().apply(bag.low, bag.high)
+    if channels is Channels.DUAL_ENERGY:
+        planes = dual_energy_planes(*counts, binning)
+    else:
+        picture = pseudo_colour(*(bin_counts(c, binning) for c in counts))
+        planes = np.ascontiguousarray(picture.transpose(2, 0, 1))
     classes = {name: k for k, name in enumerate(xedge.sim.CLASSES)}
-    return PlanesOfBag(
+    return Sample(
         planes,
         np.array([t.box for t in bag.truth], np.float32).reshape(-1, 4) / np.float32(binning),
         np.array([classes[t.label] for t in bag.truth], np.int32),
@@ -73,24 +66,42 @@ def simulator_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _store(folder: Path, seed: int, binning: int, packing: BagConfig) -> None:
+@dataclass(frozen=True)
+class Making:
+    """How bags become planes.
+
+    Attributes:
+        binning: Detector elements and lines averaged into one pixel, each way.
+        packing: How a bag is packed.
+        channels: What the planes are.
+    """
+
+    binning: int
+    packing: BagConfig
+    channels: Channels = Channels.DUAL_ENERGY
+
+    def note(self) -> str:
+        """What tells one way of making them from another."""
+        colour = "" if self.channels is Channels.DUAL_ENERGY else f" {self.channels.value}"
+        return f"{simulator_digest()} {self.binning} {self.packing}{colour}"
+
+
+def _store(folder: Path, seed: int, making: Making) -> None:
     path = folder / f"{seed}.npz"
     if path.exists():
         return
-    bag = simulate(seed, binning, packing)
+    bag = simulate(seed, making.binning, making.packing, making.channels)
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(
-        temporary, planes=bag.planes, boxes=bag.boxes, labels=bag.labels, occlusion=bag.occlusion
-    )
+    np.savez(temporary, planes=bag.planes, boxes=bag.boxes, labels=bag.labels, occlusion=bag.levels)
     temporary.replace(path)
 
 
 class BagStore:
-    """Bags on disk, one file a seed; a folder for each version of the simulator and way to pack."""
+    """Bags on disk, one file a seed; a folder for each version of the simulator and making."""
 
-    def __init__(self, cache: Path, binning: int, packing: BagConfig) -> None:
-        self.binning, self.packing = binning, packing
-        note = f"{simulator_digest()} {binning} {packing}"
+    def __init__(self, cache: Path, making: Making) -> None:
+        self.making = making
+        note = making.note()
         self.folder = cache / hashlib.sha256(note.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "README").write_text(note + "\n", encoding="utf-8")
@@ -102,63 +113,22 @@ class BagStore:
             advance()
         if not missing:
             return
-        fixed = ([value] * len(missing) for value in (self.folder, self.binning, self.packing))
-        folders, binnings, packings = fixed
+        folders, makings = [self.folder] * len(missing), [self.making] * len(missing)
         # One BLAS thread each: with one process a core, more only wait for each other.
         with ProcessPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
-            for _ in pool.map(_store, folders, missing, binnings, packings, chunksize=4):
+            for _ in pool.map(_store, folders, missing, makings, chunksize=4):
                 advance()
 
-    def load(self, seed: int) -> PlanesOfBag:
+    def load(self, seed: int) -> Sample:
         """The bag of a seed, simulated now when it is not on disk."""
-        _store(self.folder, seed, self.binning, self.packing)
+        _store(self.folder, seed, self.making)
         with np.load(self.folder / f"{seed}.npz", allow_pickle=False) as file:
-            return PlanesOfBag(file["planes"], file["boxes"], file["labels"], file["occlusion"])
+            return Sample(file["planes"], file["boxes"], file["labels"], file["occlusion"])
 
 
-def crop(bag: PlanesOfBag, top: int, data: SimulatedData) -> PlanesOfBag:
-    """The window of a bag from line ``top``, padded with air to the window's size.
-
-    Boxes of which less than ``data.min_visible`` lies inside are dropped.
-    """
-    part = bag.planes[:, top : top + data.height]
-    if part.shape[2] > data.width:
-        raise ConfigError(
-            "the window is narrower than the detector",
-            expected=f"at least {part.shape[2]} pixels",
-            found=str(data.width),
-            remedy="Raise data.width or data.binning",
-        )
-    planes = pad_planes(part, data.height, data.width, AIR_PLANES)
-    moved = bag.boxes - np.array([0, top, 0, top], np.float32)
-    cut = np.clip(moved, 0, [data.width, part.shape[1]] * 2).astype(np.float32)
-
-    def area(b: F32) -> F32:
-        product: F32 = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-        return product
-
-    keep = area(cut) >= data.min_visible * np.maximum(area(moved), 1e-6)
-    return PlanesOfBag(planes, cut[keep], bag.labels[keep], bag.occlusion[keep])
-
-
-def augment(bag: PlanesOfBag, rng: np.random.Generator, tone: float) -> PlanesOfBag:
-    """The window mirrored along and across the belt by chance, its tone bent.
-
-    A bag may lie either way on the belt, so both mirrors are true to the scanner. The tone
-    exponent acts on both energies alike (tube output and thickness of lining differ).
-    """
-    planes, boxes = bag.planes, bag.boxes.copy()
-    _, height, width = planes.shape
-    if rng.random() < 0.5:
-        planes, boxes[:, [0, 2]] = planes[:, :, ::-1], width - boxes[:, [2, 0]]
-    if rng.random() < 0.5:
-        planes, boxes[:, [1, 3]] = planes[:, ::-1], height - boxes[:, [3, 1]]
-    air = AIR_PLANES.astype(np.float64)
-    exponent = np.exp(rng.normal(0.0, tone)) if tone else 1.0
-    table = np.arange(256)[None] / air[:2, None]
-    table = np.clip(np.rint(air[:2, None] * table**exponent), 0, 255).astype(np.uint8)
-    bent = np.stack([table[0][planes[0]], table[1][planes[1]], planes[2]])
-    return PlanesOfBag(bent, boxes, bag.labels, bag.occlusion)
+def window(bag: Sample, top: int, data: SimulatedData) -> Sample:
+    """The window of a bag from line ``top`` that a recipe's data asks for."""
+    return crop(bag, top, data.height, data.width, data.min_visible, AIR[data.channels])
 
 
 class Windows(Dataset[Item]):
@@ -175,7 +145,7 @@ class Windows(Dataset[Item]):
         self.seeds = range(first, first + count)
         teaching = BagConfig(clean=data.clean, objects=data.objects, few=1.0)
         packing = teaching if train else BagConfig()
-        self.store = BagStore(Path(data.cache), data.binning, packing)
+        self.store = BagStore(Path(data.cache), Making(data.binning, packing, data.channels))
         if strangers := [c for c in classes if c not in xedge.sim.CLASSES]:
             raise ConfigError(
                 "the simulator has no such class",
@@ -194,22 +164,17 @@ class Windows(Dataset[Item]):
         self.store.prepare(self.seeds, workers, advance)
 
     def __getitem__(self, index: int) -> Item:
-        bag = self.store.load(self.seeds[index])
-        if self.train:
-            rng = np.random.default_rng((self.seed, self.epoch, index))
-            slack = max(bag.planes.shape[1] - self.data.height, 0)
-            bag = crop(bag, int(rng.integers(slack + 1)), self.data)
-            bag = augment(bag, rng, self.data.tone)
+        bag, data = self.store.load(self.seeds[index]), self.data
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        if data.view == "whole":
+            bag = fit(bag, data.height, data.width, data.channels, keep_ratio=False)
         else:
-            bag = crop(bag, 0, self.data)
-        labels = self.known[bag.labels]
-        wanted = labels >= 0
-        taught = torch.from_numpy(labels[wanted]).long()
-        return Item(
-            f"bag {self.seeds[index]}",
-            torch.from_numpy(np.ascontiguousarray(bag.planes)),
-            torch.from_numpy(bag.boxes[wanted]),
-            taught,
-            torch.from_numpy(bag.occlusion[wanted]).long(),
-            presence_of(taught, len(self.classes)),
-        )
+            slack = max(bag.planes.shape[1] - data.height, 0)
+            bag = window(bag, int(rng.integers(slack + 1)) if self.train else 0, data)
+        if self.train:
+            bag = augment(bag, rng, data.tone, data.channels)
+        known = replace(bag, labels=self.known[bag.labels])
+        taught = known.keep(known.labels >= 0)
+        presence = np.full(len(self.classes), -1, np.int8)
+        presence[taught.labels] = 1
+        return to_item(f"bag {self.seeds[index]}", taught, presence)

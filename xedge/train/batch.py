@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from xedge.train.sample import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +60,16 @@ class Batch:
         return replace(self, planes=planes)
 
 
-def presence_of(labels: Tensor, classes: int) -> Tensor:
-    """Presence of each class, int8 ``[C]``, where the objects' labels say it all."""
-    presence = torch.full((classes,), -1, dtype=torch.int8)
-    presence[labels] = 1
-    return presence
+def to_item(name: str, sample: Sample, presence: npt.NDArray[np.int8]) -> Item:
+    """A sample as tensors."""
+    return Item(
+        name,
+        torch.from_numpy(np.ascontiguousarray(sample.planes)),
+        torch.from_numpy(sample.boxes),
+        torch.from_numpy(sample.labels).long(),
+        torch.from_numpy(sample.levels).long(),
+        torch.from_numpy(presence),
+    )
 
 
 def collate(items: list[Item]) -> Batch:

@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from xedge.data.formats import FORMATS
 from xedge.errors import ConfigError
 from xedge.spec import Channels
 
 SIMULATED_PIXEL_MM: Final = 0.62
 """Pitch of the simulated detector at the belt; a pixel of the planes is this times the binning."""
+
+
+VIEWS: Final = ("window", "whole")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,8 @@ class SimulatedData:
     Attributes:
         format: ``simulated``; other formats are `PictureData`.
         channels: What the planes are: dual energy, or a pseudo-colour picture of it.
+        view: ``window``, a piece of the bag at the detector's own pitch, or ``whole``, the whole
+            bag warped to the size, as picture data sets have it.
         train_bags: Bags to train on.
         val_bags: Bags held out, to watch a run; the figures that are published come from
             other, fresh seeds.
@@ -40,6 +46,7 @@ class SimulatedData:
 
     format: str = "simulated"
     channels: Channels = Channels.DUAL_ENERGY
+    view: str = "window"
     train_bags: int = 4000
     val_bags: int = 200
     train_seed: int = 1_000_000
@@ -54,6 +61,12 @@ class SimulatedData:
     cache: str = "runs/bags"
 
     def __post_init__(self) -> None:
+        if self.view not in VIEWS or self.format != "simulated":
+            raise ConfigError(
+                "data.view or data.format cannot be used",
+                expected=f"view {' or '.join(VIEWS)}, format simulated",
+                found=f"{self.view}, {self.format}",
+            )
         train = range(self.train_seed, self.train_seed + self.train_bags)
         val = range(self.val_seed, self.val_seed + self.val_bags)
         if max(train.start, val.start) < min(train.stop, val.stop):
@@ -75,10 +88,67 @@ class SimulatedData:
         """Size of a pixel of the planes at the belt, millimetres."""
         return round(SIMULATED_PIXEL_MM * self.binning, 6)
 
+
+@dataclass(frozen=True, kw_only=True)
+class PictureData:
+    """Which annotated pictures a run sees, in one of the formats of `xedge data formats`.
+
+    Where the set lies is not part of the recipe: `xedge train --data` says it.
+
+    Attributes:
+        format: Name of the format.
+        channels: What the planes are: dual energy for sets of 16-bit pairs, else pseudo-colour.
+        part: Part of the set to train on; "" for the whole.
+        held_out_part: Part to watch the run by; "" splits `part` instead.
+        held_out: Share of `part` that is held out where there is no `held_out_part`, in blocks of
+            neighbouring scans, since those may show the same bag.
+        split_seed: Seed of that split, apart from the run's, so that runs share it.
+        blocks: How many blocks the split cuts the set into.
+        ignore: Classes of the set that the model does not learn; their objects are left out.
+        height: Height of the planes in pixels.
+        width: Width of the planes in pixels.
+        keep_ratio: Fill up with air instead of warping to the size.
+        tone: Spread of the tone exponent drawn for each picture, 0 for none.
+        pixel_mm: Size of a pixel at the belt in millimetres; no public set states it, 1 stands for
+            unknown.
+        limit: Use this many pictures of either part only, evenly spread; 0 for all.
+        cache: Folder for pictures that were decoded and fitted once; "" decodes each time.
+    """
+
+    format: str
+    channels: Channels = Channels.PSEUDO_COLOUR
+    part: str = ""
+    held_out_part: str = ""
+    held_out: float = 0.3
+    split_seed: int = 0
+    blocks: int = 40
+    ignore: tuple[str, ...] = ()
+    height: int = 224
+    width: int = 224
+    keep_ratio: bool = False
+    tone: float = 0.15
+    pixel_mm: float = 1.0
+    limit: int = 0
+    cache: str = "runs/pictures"
+
+    def __post_init__(self) -> None:
+        sound = {
+            "held_out": (0 < self.held_out < 1, "a share between 0 and 1"),
+            "tone": (0 <= self.tone <= 1, "0..1"),
+            "limit": (self.limit >= 0, "0 or more"),
+            "height": (self.height >= 1, "1 or more"),
+            "width": (self.width >= 1, "1 or more"),
+            "format": (self.format in FORMATS, f"simulated, {', '.join(FORMATS)}"),
+        }
+        for name, (good, expected) in sound.items():
+            if not good:
+                found = repr(getattr(self, name))
+                raise ConfigError(f"data.{name} cannot be used", expected=expected, found=found)
+
     @property
-    def items(self) -> int:
-        """Number of items to train on."""
-        return self.train_bags
+    def binning(self) -> int:
+        """Detector elements averaged into one pixel: pictures are taken as they are."""
+        return 1
 
 
 PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")

@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Samp
 from xedge.errors import ConfigError
 from xedge.models.base import Classifier, Detector
 from xedge.provenance import code_version
-from xedge.train.bags import Windows
 from xedge.train.batch import Batch, collate
 from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
 from xedge.train.config import OptimConfig
 from xedge.train.criterion import Criterion, Moment, Setting
+from xedge.train.data import Items, open_data
 from xedge.train.evaluate import measure
 from xedge.train.progress import Meter
 from xedge.train.recipe import Recipe
@@ -145,7 +145,7 @@ def start_run(recipe: Recipe, recipe_text: str, devices: int) -> Run:
     )
 
 
-def loader(run: Run, windows: Windows, *, train: bool) -> DataLoader[Batch]:
+def loader(run: Run, windows: Items, *, train: bool) -> DataLoader[Batch]:
     """Batches of windows; in training shuffled anew each epoch and shared among processes."""
     optim = run.recipe.optim
     sampler: Sampler[int] | None = None
@@ -171,7 +171,7 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def one_epoch(run: Run, windows: Windows, steps: int) -> Iterator[dict[str, float]]:
+def one_epoch(run: Run, windows: Items, steps: int) -> Iterator[dict[str, float]]:
     """Train one epoch; each step's losses come back as it is done."""
     optim = run.recipe.optim
     windows.epoch = run.epoch
@@ -193,7 +193,7 @@ def one_epoch(run: Run, windows: Windows, steps: int) -> Iterator[dict[str, floa
     run.epoch += 1
 
 
-def validate(run: Run, held_out: Windows, meter: Meter) -> dict[str, float]:
+def validate(run: Run, held_out: Items, meter: Meter) -> dict[str, float]:
     """Figures of the averaged weights on the held-out items."""
     model = run.averaged_model.eval()
     spec = Checkpoint(run.recipe_text, {}, {}, "").spec("")
@@ -204,7 +204,13 @@ def validate(run: Run, held_out: Windows, meter: Meter) -> dict[str, float]:
 
 
 def train(
-    recipe: Recipe, recipe_text: str, *, devices: int, fresh: bool, meter: Meter
+    recipe: Recipe,
+    recipe_text: str,
+    *,
+    devices: int,
+    fresh: bool,
+    meter: Meter,
+    root: Path | None = None,
 ) -> Path | None:
     """Path of the finished checkpoint of a recipe; an interrupted run is taken up again.
 
@@ -216,14 +222,12 @@ def train(
         devices: Processes (and GPUs where there are any).
         fresh: Forget an interrupted run.
         meter: Where progress is shown.
+        root: Where the data set of a recipe on pictures lies.
     """
     folder = recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
     run = start_run(recipe, recipe_text, devices)
-    windows, held_out = (
-        Windows(recipe.data, recipe.model.classes, recipe.seed, train=part)
-        for part in (True, False)
-    )
+    windows, held_out = (open_data(recipe, root, train=part) for part in (True, False))
     if run.fabric.is_global_zero:
         with meter.task("simulating bags", len(windows) + len(held_out)) as advance:
             for part in (held_out, windows):

@@ -21,7 +21,7 @@ import tomli_w
 from xedge.errors import ConfigError
 from xedge.models.base import ModelConfig
 from xedge.spec import Channels
-from xedge.train.config import OptimConfig, SimulatedData
+from xedge.train.config import OptimConfig, PictureData, SimulatedData
 from xedge.train.systems import SYSTEMS
 
 if sys.version_info >= (3, 11):
@@ -55,15 +55,15 @@ class Recipe:
     out: str = "runs"
     alarm_threshold: float | None = None
     model: ModelConfig
-    data: SimulatedData = field(default_factory=SimulatedData)
+    data: SimulatedData | PictureData = field(default_factory=SimulatedData)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        if self.data.items < self.optim.batch:
+        if isinstance(self.data, SimulatedData) and self.data.train_bags < self.optim.batch:
             raise ConfigError(
                 "there are too few bags for one batch",
                 expected=f"data.train_bags of {self.optim.batch} or more",
-                found=str(self.data.items),
+                found=str(self.data.train_bags),
             )
 
     @property
@@ -106,6 +106,10 @@ def _build(table: dict[str, Any]) -> Recipe:
     tables: dict[str, Any] = dict(table)
     if "model" in tables:
         tables["model"] = dacite.from_dict(system.config, tables["model"], rules)
+    if "data" in tables:
+        simulated = tables["data"].get("format", "simulated") == "simulated"
+        kind = SimulatedData if simulated else PictureData
+        tables["data"] = dacite.from_dict(kind, tables["data"], rules)
     return dacite.from_dict(Recipe, tables, rules)
 
 

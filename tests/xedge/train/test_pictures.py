@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from xedge.errors import ConfigError, DataError
+from xedge.train.config import PictureData
+from xedge.train.data import open_data
+from xedge.train.pictures import Pictures, open_pictures
+from xedge.train.recipe import parse_recipe
+
+DATA = PictureData(format="coco", height=48, width=64, held_out=0.3, blocks=10, tone=0.0, cache="")
+
+
+def coco_folder(folder: Path, count: int = 20) -> Path:
+    """A folder of pictures, each with one dark square, and its COCO file."""
+    folder.mkdir()
+    images, annotations = [], []
+    for k in range(count):
+        picture = np.full((96, 128, 3), 255, np.uint8)
+        picture[10 : 10 + 40, k : k + 30] = (200, 60, 30)  # blue, green, red: blue metal
+        cv2.imwrite(str(folder / f"{k * 10:04}.png"), picture)
+        images.append({"id": k, "file_name": f"{k * 10:04}.png", "width": 128, "height": 96})
+        annotations.append(
+            {
+                "id": k,
+                "image_id": k,
+                "category_id": 1 + k % 2,
+                "bbox": [k, 10, 30, 40],
+                "area": 1200,
+            }
+        )
+    categories = [{"id": 1, "name": "Gun"}, {"id": 2, "name": "Bottle"}]
+    (folder / "annotations.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return coco_folder(tmp_path_factory.mktemp("sets") / "set")
+
+
+def pictures(root: Path, data: PictureData, *, train: bool) -> Pictures:
+    images = open_pictures(data, ("gun", "bottle"), root, train=train)
+    return Pictures(images, data, 0, train=train)
+
+
+def test_items_are_fitted_pictures_with_their_boxes_and_presence(root: Path) -> None:
+    items = pictures(root, DATA, train=False)
+    for item, record in zip(map(items.__getitem__, range(len(items))), items.images.records,
+                            strict=True):  # fmt: skip
+        assert item.name == record.name
+        assert item.planes.shape == (3, 48, 64)
+        assert np.allclose(item.boxes.numpy(), record.boxes / 2)
+        x1, y1, x2, y2 = (int(v) for v in item.boxes[0])
+        red, green, blue = item.planes[:, (y1 + y2) // 2, (x1 + x2) // 2].tolist()
+        assert (red, green, blue) == (30, 60, 200)
+        assert item.presence.tolist() == [1 if k == item.labels[0] else -1 for k in range(2)]
+        assert item.levels.tolist() == [0]
+
+
+def test_training_and_held_out_pictures_are_apart_and_all_there(root: Path) -> None:
+    parts = [pictures(root, DATA, train=part) for part in (True, False)]
+    names = [{r.name for r in part.images.records} for part in parts]
+    assert not names[0] & names[1]
+    assert len(names[0] | names[1]) == 20
+    assert len(names[1]) == pytest.approx(6, abs=2)
+
+
+def test_the_cache_gives_the_same_pictures(root: Path, tmp_path: Path) -> None:
+    plain = pictures(root, DATA, train=False)
+    cached_data = dataclasses.replace(DATA, cache=str(tmp_path))
+    first, again = (pictures(root, cached_data, train=False) for _ in range(2))
+    for k in range(len(plain)):
+        for items in (first, again):
+            assert items[k].planes.equal(plain[k].planes)
+            assert items[k].boxes.equal(plain[k].boxes)
+    assert len(list(tmp_path.glob("*/*.npz"))) == len(plain)
+
+
+def test_an_ignored_class_is_left_out_and_its_picture_stays(root: Path) -> None:
+    data = dataclasses.replace(DATA, ignore=("Bottle",))
+    images = open_pictures(data, ("gun",), root, train=True)
+    items = Pictures(images, data, 0, train=True)
+    assert sorted({len(items[k].labels) for k in range(len(items))}) == [0, 1]
+
+
+def test_a_limit_takes_pictures_evenly(root: Path) -> None:
+    data = dataclasses.replace(DATA, limit=5)
+    images = open_pictures(data, ("gun", "bottle"), root, train=True)
+    names = [r.name for r in images.records]
+    assert len(names) == len(set(names)) == 5
+
+
+def test_a_class_that_the_recipe_does_not_know_names_the_file(root: Path) -> None:
+    with pytest.raises(DataError, match=r"\.png.*expected one of gun.*found Bottle"):
+        open_pictures(DATA, ("gun",), root, train=True)
+
+
+def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    root = coco_folder(tmp_path / "set")
+    for path in root.glob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    items = pictures(root, DATA, train=False)
+    with pytest.raises(DataError, match=items.images.records[0].name):
+        items[0]
+
+
+def test_a_recipe_on_pictures_needs_a_folder(root: Path) -> None:
+    text = (
+        'name = "x"\n[model]\nclasses = ["gun", "bottle"]\n'
+        '[data]\nformat = "coco"\ncache = ""\nheight = 64\nwidth = 64\n'
+    )
+    recipe = parse_recipe(text)
+    assert isinstance(open_data(recipe, root, train=True), Pictures)
+    with pytest.raises(ConfigError, match="--data DIR"):
+        open_data(recipe, None, train=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("format", "dicom"), ("held_out", 1.0), ("tone", -1.0), ("height", 0), ("limit", -1)],
+)
+def test_a_value_that_cannot_be_is_refused(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"data.{key} cannot be used"):
+        dataclasses.replace(DATA, **{key: value})  # type: ignore[arg-type]

@@ -1,0 +1,31 @@
+"""The data of a recipe as items, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xedge.train.bags import Windows
+from xedge.train.config import PictureData
+from xedge.train.pictures import Pictures, open_pictures
+from xedge.train.recipe import Recipe
+
+Items = Windows | Pictures
+"""What a run draws its items from."""
+
+
+def open_data(recipe: Recipe, root: Path | None, *, train: bool) -> Items:
+    """The items that a recipe trains on, or those that it is watched by.
+
+    Args:
+        recipe: The recipe.
+        root: Where its data set lies; simulated bags lie nowhere.
+        train: Which of the two.
+
+    Raises:
+        ConfigError: When it needs a folder and nobody named one.
+        DataError: When the folder is not the data set that it should be.
+    """
+    if isinstance(recipe.data, PictureData):
+        images = open_pictures(recipe.data, recipe.model.classes, root, train=train)
+        return Pictures(images, recipe.data, recipe.seed, train=train)
+    return Windows(recipe.data, recipe.model.classes, recipe.seed, train=train)

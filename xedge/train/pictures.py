@@ -1,0 +1,117 @@
+"""Annotated pictures of a data set as items to train on or to be measured by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from xedge.data.formats import open_set
+from xedge.data.image_set import ImageSet, Record, load_picture
+from xedge.errors import ConfigError
+from xedge.train.batch import Item, to_item
+from xedge.train.config import PictureData
+from xedge.train.sample import Sample, augment, fit
+
+
+def open_pictures(
+    data: PictureData, classes: tuple[str, ...], root: Path | None, *, train: bool
+) -> ImageSet:
+    """The part of a data set that a run trains on, or the one that it is watched by.
+
+    Args:
+        data: The recipe's table.
+        classes: The model's classes.
+        root: Where the data set lies.
+        train: Which of the two.
+
+    Raises:
+        ConfigError: When nobody said where the set lies.
+        DataError: When the folder is no such set, or has classes that nobody asked for.
+    """
+    if root is None:
+        raise ConfigError(
+            f"the recipe learns from a data set in the format {data.format!r}, but where is it",
+            expected="the set's folder",
+            remedy="Give it with --data DIR",
+        )
+    if data.held_out_part:
+        part = data.part if train else data.held_out_part
+        chosen = open_set(data.format, root, part).with_classes(classes, data.ignore)
+    else:
+        whole = open_set(data.format, root, data.part).with_classes(classes, data.ignore)
+        chosen = whole.split(data.held_out, data.split_seed, data.blocks)[0 if train else 1]
+    if data.limit and len(chosen) > data.limit:
+        picks = np.linspace(0, len(chosen) - 1, data.limit).round().astype(int)
+        chosen = replace(chosen, records=tuple(chosen.records[k] for k in picks))
+    return chosen
+
+
+class PictureStore:
+    """Pictures fitted to a size, kept on disk one file each, so that a JPEG is decoded once."""
+
+    def __init__(self, images: ImageSet, data: PictureData) -> None:
+        self.records, self.data = images.records, data
+        note = f"{images.format} {data.height} {data.width} {data.keep_ratio} {data.channels.value}"
+        name = hashlib.sha256(f"{images.digest} {note}".encode()).hexdigest()[:16]
+        self.folder = Path(data.cache) / name if data.cache else None
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "README").write_text(f"{images.name} {note}\n", encoding="utf-8")
+
+    def load(self, index: int) -> Sample:
+        """The picture at a place of the set, fitted.
+
+        Raises:
+            DataError: When its file cannot be decoded; the message names it.
+        """
+        if self.folder is None:
+            return self._fitted(self.records[index])
+        path = self.folder / f"{index}.npz"
+        if not path.exists():
+            sample = self._fitted(self.records[index])
+            temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
+            np.savez(temporary, planes=sample.planes, boxes=sample.boxes,
+                     labels=sample.labels, levels=sample.levels)  # fmt: skip
+            temporary.replace(path)
+            return sample
+        with np.load(path, allow_pickle=False) as file:
+            return Sample(file["planes"], file["boxes"], file["labels"], file["levels"])
+
+    def _fitted(self, record: Record) -> Sample:
+        planes = load_picture(record)
+        cut = record.within(*planes.shape[1:])
+        levels = np.zeros_like(cut.labels) if cut.levels is None else cut.levels
+        data = self.data
+        whole = Sample(planes, cut.boxes, cut.labels, levels)
+        return fit(whole, data.height, data.width, data.channels, keep_ratio=data.keep_ratio)
+
+
+class Pictures(Dataset[Item]):
+    """Pictures to train on (augmented) or to be measured by (as they are)."""
+
+    def __init__(self, images: ImageSet, data: PictureData, seed: int, *, train: bool) -> None:
+        self.images, self.data, self.seed, self.train = images, data, seed, train
+        self.epoch = 0
+        self.store = PictureStore(images, data)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def prepare(self, workers: int, advance: Callable[[], None]) -> None:
+        """Nothing to make: a picture is decoded when it is first asked for."""
+        del workers
+        for _ in range(len(self)):
+            advance()
+
+    def __getitem__(self, index: int) -> Item:
+        record, sample = self.images.records[index], self.store.load(index)
+        if self.train:
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            sample = augment(sample, rng, self.data.tone, self.data.channels)
+        return to_item(record.name, sample, record.presence)
