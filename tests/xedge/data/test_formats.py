@@ -91,6 +91,9 @@ def test_opixray_levels_come_from_the_lists(make_set) -> None:
     assert train.records[0].levels is None
     assert train.records[1].labels.tolist() == [2, 4]
     assert [record.levels.tolist() for record in test.records] == [[1], [2], [3]]
+    (root / "test" / "test_knife-3.txt").write_text("009500\n009000\n")
+    again = open_set("opixray", root, "test")  # the lower level of two
+    assert [record.levels.tolist() for record in again.records] == [[1], [2], [3]]
     second = open_set("opixray", root, "test-2")
     assert names(second) == ["009001"]
     assert second.records[0].levels.tolist() == [2]

@@ -145,6 +145,25 @@ def test_noise_around_the_object_is_left_behind() -> None:
     assert stray.mean() < 0.01
 
 
+def test_specks_stay_behind_and_what_is_only_specks_is_refused() -> None:
+    scan = colour_scan((250, 250, 250), np.array([0.5, 0.6, 0.4]))
+    scan[:, 18:34:4, 32:48:4] = 50
+    thing = cut_out(scan, L_BOX, WHITE)
+    assert (thing.depth[:, :20, 10:] == 0).all()
+    scan[:, 15:45, 20:28], scan[:, 37:45, 20:50] = 250, 250
+    with pytest.raises(DataError, match="darker than what is around"):
+        cut_out(scan, L_BOX, WHITE)
+
+
+def test_what_is_brighter_than_air_is_air() -> None:
+    """A detector's gain drifts: without a limit its air would lend the object depth."""
+    scan = colour_scan((255, 255, 255), np.array([0.5, 0.6, 0.4]))
+    thing = cut_out(scan, L_BOX, np.full(3, 240, np.uint8))
+    np.testing.assert_allclose(
+        thing.depth[:, 10, 3], -np.log(np.array([128, 153, 102]) / 240), rtol=1e-5
+    )
+
+
 def test_a_turned_object_keeps_its_amount_of_matter() -> None:
     thing = cut_out(colour_scan((255, 255, 255), np.array([0.5, 0.6, 0.4])), L_BOX, WHITE)
     turned = turn(thing, np.random.default_rng(2), scales=(1, 1))

@@ -10,7 +10,7 @@ import pytest
 
 from xedge.data import open_set
 from xedge.data.defects import Kind
-from xedge.data.verify import verify
+from xedge.data.verify import _cut_short, verify
 from xedge.errors import ConfigError, DataError
 
 
@@ -75,6 +75,8 @@ SIXRAY = {
                   Kind.NO_PARSE, "Annotation/P00001.xml", "wide"),
     "beyond": (lambda r: edit(r / "Annotation/P00001.xml", "25.5", "62"),
                Kind.OUT_OF_BOUNDS, "JPEGImage/P00001.jpg", "picture of 60 x 40"),
+    "before": (lambda r: edit(r / "Annotation/P00001.xml", "4.25", "-4.25"),
+               Kind.OUT_OF_BOUNDS, "JPEGImage/P00001.jpg", "box 7.318 -4.25"),
     "resized": (lambda r: edit(r / "Annotation/P00001.xml", "<height>40", "<height>80"),
                 Kind.WRONG_SIZE, "JPEGImage/P00001.jpg", "60 x 40 pixels.*for 60 x 80"),
     "broken XML": (lambda r: cut(r / "Annotation/P00001.xml"),
@@ -211,6 +213,16 @@ def test_one_bad_file_does_not_cost_the_others(make_set) -> None:
         kind.value: sum(f.kind is kind for f in report.findings)
         for kind in dict.fromkeys(f.kind for f in report.findings)
     }
+
+
+def test_a_jpeg_without_its_end_is_cut_short() -> None:
+    """Whatever the decoder makes of it; the end of a preview inside is not the picture's."""
+    preview = b"\xff\xd8\xff\xda preview \xff\xd9"
+    whole = b"\xff\xd8\xff\xe1" + preview + b"\xff\xda pixels \xff\xd9"
+    assert not _cut_short(whole)
+    assert not _cut_short(whole + b"padding")
+    assert _cut_short(whole[:-2])
+    assert not _cut_short(b"\x89PNG \xff\xda")
 
 
 def test_one_part_is_verified_alone(make_set) -> None:
