@@ -109,6 +109,7 @@ class PictureData:
         width: Width of the planes in pixels.
         keep_ratio: Fill up with air instead of warping to the size.
         tone: Spread of the tone exponent drawn for each picture, 0 for none.
+        tip: Share of training pictures into which an object cut out of another one is projected.
         pixel_mm: Size of a pixel at the belt in millimetres; no public set states it, 1 stands for
             unknown.
         limit: Use this many pictures of either part only, evenly spread; 0 for all.
@@ -127,6 +128,7 @@ class PictureData:
     width: int = 224
     keep_ratio: bool = False
     tone: float = 0.15
+    tip: float = 0.0
     pixel_mm: float = 1.0
     limit: int = 0
     cache: str = "runs/pictures"
@@ -134,6 +136,7 @@ class PictureData:
     def __post_init__(self) -> None:
         sound = {
             "held_out": (0 < self.held_out < 1, "a share between 0 and 1"),
+            "tip": (0 <= self.tip <= 1, "0..1"),
             "tone": (0 <= self.tone <= 1, "0..1"),
             "limit": (self.limit >= 0, "0 or more"),
             "height": (self.height >= 1, "1 or more"),

@@ -7,16 +7,21 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from xedge.data.formats import open_set
 from xedge.data.image_set import ImageSet, Record, load_picture
-from xedge.errors import ConfigError
+from xedge.data.tip import cut_out, insert
+from xedge.errors import ConfigError, DataError
 from xedge.train.batch import Item, to_item
 from xedge.train.config import PictureData
-from xedge.train.sample import Sample, augment, fit
+from xedge.train.sample import AIR, Sample, augment, fit
+
+LEAST_CUT: Final = 6
+"""Pixels: an object narrower than this is nothing to project into another picture."""
 
 
 def open_pictures(
@@ -99,6 +104,7 @@ class Pictures(Dataset[Item]):
         self.images, self.data, self.seed, self.train = images, data, seed, train
         self.epoch = 0
         self.store = PictureStore(images, data)
+        self.donors = [k for k, record in enumerate(images.records) if len(record.labels)]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,7 +117,34 @@ class Pictures(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         record, sample = self.images.records[index], self.store.load(index)
+        presence = record.presence.copy()
         if self.train:
             rng = np.random.default_rng((self.seed, self.epoch, index))
+            if self.donors and rng.random() < self.data.tip:
+                sample = self._project(sample, rng)
+                presence[sample.labels] = 1
             sample = augment(sample, rng, self.data.tone, self.data.channels)
-        return to_item(record.name, sample, record.presence)
+        return to_item(record.name, sample, presence)
+
+    def _project(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample with an object of another picture projected into it (TIP)."""
+        donor = self.store.load(self.donors[int(rng.integers(len(self.donors)))])
+        which = int(rng.integers(len(donor.labels))) if len(donor.labels) else -1
+        if which < 0 or (donor.boxes[which, 2:] - donor.boxes[which, :2]).min() < LEAST_CUT:
+            return sample
+        air = AIR[self.data.channels]
+        try:
+            cutout = cut_out(donor.planes, donor.boxes[which], air, self.data.channels)
+        except DataError:  # nothing stands out from its surroundings in that box
+            return sample
+        _, height, width = sample.planes.shape
+        x, y = (float(rng.uniform(0.1, 0.7)) * side for side in (width, height))
+        planes, box = insert(sample.planes, cutout, x, y, rng, air)
+        if (box[2:] - box[:2]).min() < LEAST_CUT:
+            return sample
+        return Sample(
+            planes,
+            np.concatenate([sample.boxes, box[None].astype(np.float32)]),
+            np.append(sample.labels, donor.labels[which]).astype(np.int32),
+            np.append(sample.levels, 0).astype(np.int32),
+        )

@@ -113,6 +113,20 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
         items[0]
 
 
+def test_projected_objects_are_taught_where_they_are(root: Path) -> None:
+    data = dataclasses.replace(DATA, tip=1.0)
+    plain, projected = pictures(root, DATA, train=True), pictures(root, data, train=True)
+    more = 0
+    for k in range(len(plain)):
+        before, after = plain[k], projected[k]
+        more += len(after.labels) - len(before.labels)
+        assert {int(c) for c in after.labels} == {c for c in range(2) if after.presence[c] == 1}
+        for x1, y1, x2, y2 in after.boxes.round().int().tolist():
+            assert after.planes[0, y1:y2, x1:x2].min() < 128
+    # A set of squares has enough surroundings to cut out of: hardly any is refused.
+    assert more >= 0.8 * len(plain)
+
+
 def test_a_recipe_on_pictures_needs_a_folder(root: Path) -> None:
     text = (
         'name = "x"\n[model]\nclasses = ["gun", "bottle"]\n'
@@ -126,7 +140,14 @@ def test_a_recipe_on_pictures_needs_a_folder(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("format", "dicom"), ("held_out", 1.0), ("tone", -1.0), ("height", 0), ("limit", -1)],
+    [
+        ("format", "dicom"),
+        ("held_out", 1.0),
+        ("tone", -1.0),
+        ("tip", 2.0),
+        ("height", 0),
+        ("limit", -1),
+    ],
 )
 def test_a_value_that_cannot_be_is_refused(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"data.{key} cannot be used"):
