@@ -144,7 +144,8 @@ class Windows(Dataset[Item]):
         )
         self.seeds = range(first, first + count)
         teaching = BagConfig(clean=data.clean, objects=data.objects, few=1.0)
-        packing = teaching if train else BagConfig()
+        watching = BagConfig() if data.val_clean is None else BagConfig(clean=data.val_clean)
+        packing = teaching if train else watching
         self.store = BagStore(Path(data.cache), Making(data.binning, packing, data.channels))
         if strangers := [c for c in classes if c not in xedge.sim.CLASSES]:
             raise ConfigError(

@@ -33,8 +33,8 @@ class SimulatedData:
             other, fresh seeds.
         train_seed: Seed of the first training bag; bag i has seed ``train_seed + i``.
         val_seed: Seed of the first held-out bag.
-        clean: Share of training bags without a labelled object; held-out bags keep the
-            simulator's own share.
+        clean: Share of training bags without a labelled object.
+        val_clean: The same of held-out bags; without it they keep the simulator's own share.
         objects: Most labelled objects in a training bag, all counts alike; likewise.
         binning: Detector elements and lines averaged into one pixel, each way.
         height: Height of a window in pixels.
@@ -52,6 +52,7 @@ class SimulatedData:
     train_seed: int = 1_000_000
     val_seed: int = 2_000_000
     clean: float = 0.1
+    val_clean: float | None = None
     objects: int = 5
     binning: int = 2
     height: int = 416

@@ -25,7 +25,8 @@ def open_data(recipe: Recipe, root: Path | None, *, train: bool) -> Items:
         ConfigError: When it needs a folder and nobody named one.
         DataError: When the folder is not the data set that it should be.
     """
-    if isinstance(recipe.data, PictureData):
-        images = open_pictures(recipe.data, recipe.model.classes, root, train=train)
-        return Pictures(images, recipe.data, recipe.seed, train=train)
-    return Windows(recipe.data, recipe.model.classes, recipe.seed, train=train)
+    data = recipe.data if train else recipe.held_out or recipe.data
+    if isinstance(data, PictureData):
+        images = open_pictures(data, recipe.model.classes, root, train=train)
+        return Pictures(images, data, recipe.seed, train=train)
+    return Windows(data, recipe.model.classes, recipe.seed, train=train)

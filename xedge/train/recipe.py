@@ -46,6 +46,8 @@ class Recipe:
             the one with the best F2 on the held-out bags.
         model: The model.
         data: What it learns from and is watched by.
+        held_out: Pictures of another set that it is watched by instead, of the same size; what it
+            is worth on real scans after learning from simulated ones, for instance.
         optim: The optimiser.
     """
 
@@ -56,6 +58,7 @@ class Recipe:
     alarm_threshold: float | None = None
     model: ModelConfig
     data: SimulatedData | PictureData = field(default_factory=SimulatedData)
+    held_out: PictureData | None = None
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
@@ -65,6 +68,14 @@ class Recipe:
                 expected=f"data.train_bags of {self.optim.batch} or more",
                 found=str(self.data.train_bags),
             )
+        if self.held_out is not None:
+            sizes = [(d.channels, d.height, d.width) for d in (self.data, self.held_out)]
+            if sizes[0] != sizes[1]:
+                raise ConfigError(
+                    "held_out does not go with data",
+                    expected="the same channels, height and width",
+                    found=f"{sizes[0][0].value} {sizes[0][1:]}, {sizes[1][0].value} {sizes[1][1:]}",
+                )
 
     @property
     def folder(self) -> Path:
@@ -113,11 +124,13 @@ def _build(table: dict[str, Any]) -> Recipe:
     return dacite.from_dict(Recipe, tables, rules)
 
 
-def load_recipe(path: Path, changes: Iterable[str] = ()) -> tuple[Recipe, str]:
+def load_recipe(path: Path, changes: Iterable[str] = (), on: str = "") -> tuple[Recipe, str]:
     """The recipe in a file, or the shipped one of that name, and its whole text.
 
     Args:
         path: A TOML file, or the name of a shipped recipe without its suffix.
+        on: Name of the data to learn from instead, one of `shipped_data`: its tables go over the
+            recipe's, and its name behind the recipe's.
         changes: Keys to set, as ``optim.epochs=2``; the value is TOML, or a plain word.
 
     Raises:
@@ -128,9 +141,13 @@ def load_recipe(path: Path, changes: Iterable[str] = ()) -> tuple[Recipe, str]:
     table = _read(path, ())
     bare = "base" not in _table(path)
     given = [_change(change) for change in changes]
+    if on:
+        over = _read(SHIPPED / f"_on-{on}.toml", ())
+        table = _merge(table, over | {"name": f"{table.get('name', path.stem)}-on-{on}"})
     for change in given:
         table = _merge(table, change)
-    text = path.read_text(encoding="utf-8") if bare and not given else tomli_w.dumps(table)
+    as_written = bare and not given and not on
+    text = path.read_text(encoding="utf-8") if as_written else tomli_w.dumps(table)
     return parse_recipe(text), text
 
 
@@ -142,6 +159,11 @@ def recipe_sha256(text: str) -> str:
 def shipped_recipes() -> list[Path]:
     """The recipes that come with xedge, sorted by name; a name with a leading ``_`` is a part."""
     return [path for path in sorted(SHIPPED.glob("*.toml")) if not path.name.startswith("_")]
+
+
+def shipped_data() -> list[Path]:
+    """The data parts that come with xedge, ``_on-NAME.toml`` each."""
+    return sorted(SHIPPED.glob("_on-*.toml"))
 
 
 def about(path: Path) -> str:
@@ -182,6 +204,8 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        if both and value.get("format", merged[key].get("format")) != merged[key].get("format"):
+            both = False  # another kind of data has other keys
         merged[key] = _merge(merged[key], value) if both else value
     return merged
 

@@ -9,12 +9,14 @@ from xedge.cli import main
 from xedge.errors import ConfigError
 from xedge.models.dense import DenseConfig
 from xedge.sim import CLASSES
+from xedge.train.config import PictureData, SimulatedData
 from xedge.train.recipe import (
     SHIPPED,
     about,
     load_recipe,
     parse_recipe,
     recipe_sha256,
+    shipped_data,
     shipped_recipes,
 )
 
@@ -99,6 +101,35 @@ def test_a_recipe_on_another_overrides_key_by_key(tmp_path: Path) -> None:
     assert recipe.model.depth == 2
     assert "base" not in text
     assert parse_recipe(text) == recipe
+
+
+@pytest.mark.parametrize("path", shipped_data(), ids=lambda p: p.stem)
+def test_a_data_part_goes_over_a_recipe(path: Path) -> None:
+    name = path.stem.removeprefix("_on-")
+    recipe, text = load_recipe(Path("atss-tiny"), on=name)
+    assert recipe.name == f"atss-tiny-on-{name}"
+    assert isinstance(recipe.model, DenseConfig)
+    assert recipe.model.depth == 2
+    assert about(path)
+    assert parse_recipe(text) == recipe
+
+
+def test_pictures_take_the_place_of_simulated_bags(tmp_path: Path) -> None:
+    recipe, _ = load_recipe(Path("atss-tiny"), on="sixray-three")
+    assert isinstance(recipe.data, PictureData)
+    there, _ = load_recipe(Path("atss-tiny"), on="simulated-for-sixray")
+    assert isinstance(there.data, SimulatedData)
+    assert isinstance(there.held_out, PictureData)
+    # Learned from simulation or from the set itself, runs are measured on the same pictures.
+    for key in ("part", "held_out", "split_seed", "blocks", "ignore", "height", "width"):
+        assert getattr(there.held_out, key) == getattr(recipe.data, key)
+    with pytest.raises(ConfigError, match="held_out does not go with data"):
+        load_recipe(Path("atss-tiny"), ["held_out.height=96"], on="simulated-for-sixray")
+
+
+def test_data_that_does_not_come_with_xedge() -> None:
+    with pytest.raises(ConfigError, match="no recipe"):
+        load_recipe(Path("atss-tiny"), on="moonrocks")
 
 
 def test_a_circle_of_bases_is_refused(tmp_path: Path) -> None:
