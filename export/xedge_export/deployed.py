@@ -81,6 +81,15 @@ def deployable(model: Detector | Classifier) -> DenseDetector:
             expected="a model on the dense head (system atss)",
             found=type(model).__name__,
         )
+    config = model.config
+    unrolled = not config.label_aware or config.label_aware_by == "class"
+    if (config.regression, config.quality, unrolled) != ("distribution", "statistics", True):
+        raise ExportError(
+            "this form of the dense head cannot be exported yet",
+            expected='regression = "distribution", quality = "statistics", LA by "class" or none',
+            found=f'regression = "{config.regression}", quality = "{config.quality}", LA '
+            + (f'by "{config.label_aware_by}"' if config.label_aware else "off"),
+        )
     return model
 
 

@@ -20,7 +20,11 @@ from xedge.errors import AutogradInGraph
 
 @dataclass(frozen=True)
 class Coefficients:
-    """a, b and c of equation 7: ``x' = a x + b w1 x - c w2 x``; LAcls on ATSS has 1, 1, 1."""
+    """a, b and c of equation 7: ``x' = a x + b w1 x - c w2 x``.
+
+    Equation 8, ``a + b/2 - c/2 = 1``, makes an idle LA the identity; it holds for all of the
+    authors': 1, 1, 1 (LAcls on ATSS and PAA), 1, 5, 5 (on FCOS), 0.5, 1, 0 (LAreg, equation 6).
+    """
 
     a: float = 1.0
     b: float = 1.0
@@ -31,18 +35,26 @@ class Update(NamedTuple):
     """What LA did at one level, for measuring; both tensors are detached.
 
     Attributes:
-        weight: ``x'/x - 1 - (a - 1)``, that is ``b w1 - c w2``, ``[N, F, H, W]``, float32.
-        scores: First-pass scores y, ``[N, C, H, W]``, float32.
+        weight: The change ``x'/x - 1``, ``[N, F, H, W]``, float32.
+        scores: First-pass scores y, ``[N, K, H, W]``, float32; K classes, or bins of all sides.
     """
 
     weight: Tensor
     scores: Tensor
 
 
-def one_hot_argmax(scores: Tensor) -> Tensor:
-    """One-hot of the class with the highest score at every location, ``[N, C, H, W]``."""
-    index = scores.argmax(dim=1, keepdim=True)
-    return torch.zeros_like(scores).scatter_(1, index, 1.0)
+def one_hot_argmax(scores: Tensor, parts: int = 1) -> Tensor:
+    """One-hot of the channel with the highest score at every location, ``[N, K, H, W]``.
+
+    Args:
+        scores: ``[N, K, H, W]``.
+        parts: In how many equal parts the channels are compared, each with a best of its own: 1
+            for classes, 4 for the bins of four sides.
+    """
+    n, k, h, w = scores.shape
+    grouped = scores.reshape(n, parts, k // parts, h, w)
+    index = grouped.argmax(dim=2, keepdim=True)
+    return torch.zeros_like(grouped).scatter_(2, index, 1.0).flatten(1, 2)
 
 
 def misleading_label(scores: Tensor, label: Tensor) -> Tensor:
@@ -56,29 +68,35 @@ def misleading_label(scores: Tensor, label: Tensor) -> Tensor:
 
 
 def apply_update(x: Tensor, g1: Tensor, g2: Tensor, k: Coefficients) -> tuple[Tensor, Tensor]:
-    """The refined feature x' and the weight, by the one form that every precision shares.
+    """The refined feature x' and its change ``x'/x - 1``, by one form for all precisions.
 
     ``x' = (a + (b - c)/2) x + (b tanh(g1/2) - c tanh(g2/2))/2 x``, equal to equation 7 because
     ``sigmoid(g) = 1/2 + tanh(g/2)/2``; unlike a difference of sigmoids it keeps a small gradient
     exact. Kept in float32: (1 + w) x in a 16-bit format drops |w| below 5e-4 (half) or 4e-3 (bf16).
     """
     half = 0.5 * (k.b * torch.tanh(0.5 * g1.float()) - k.c * torch.tanh(0.5 * g2.float()))
-    x = x.float()
-    return (k.a + 0.5 * (k.b - k.c)) * x + half * x, half + 0.5 * (k.b - k.c)
+    x, idle = x.float(), k.a + 0.5 * (k.b - k.c)
+    return idle * x + half * x, half + (idle - 1)
 
 
 def refine_by_autograd(
-    classify: Callable[[Tensor], Tensor], x: Tensor, label: Tensor | None, k: Coefficients
+    predict: Callable[[Tensor], Tensor],
+    x: Tensor,
+    label: Tensor | None,
+    k: Coefficients,
+    parts: int = 1,
 ) -> tuple[Tensor, Update]:
-    """Features adjusted by their labels, and what the adjustment was (equation 5).
+    """Features adjusted by their labels, and what the adjustment was (equations 5 to 7).
 
     Args:
-        classify: The host's tower and classification layer, x to logits ``[N, C, H, W]``.
+        predict: The host's tower and its last layer, x to logits ``[N, K, H, W]``: of classes for
+            LAcls, of the bins of four sides for LAreg.
         x: Output of the feature pyramid at one level, ``[N, F, H, W]``.
-        label: One-hot ``[N, C, H, W]`` of the assigned labels (all zero for background), in
-            training; None at test, where the best class of the first pass takes its place
-            at every location.
-        k: The coefficients.
+        label: One-hot ``[N, K, H, W]`` of the assigned labels (all zero for background), in
+            training; None at test, where the best of the first pass takes its place at every
+            location.
+        k: The coefficients; a gradient whose coefficient is 0 is not taken.
+        parts: See `one_hot_argmax`; above 1, c must be 0.
 
     Returns:
         x' as float32 ``[N, F, H, W]``, differentiable with respect to x only (the weight is a
@@ -96,11 +114,14 @@ def refine_by_autograd(
         )
     with torch.enable_grad():
         x0 = x.detach().requires_grad_()
-        scores = classify(x0).float().sigmoid()
+        scores = predict(x0).float().sigmoid()
         fixed = scores.detach()
-        first = one_hot_argmax(fixed) if label is None else label
-        second = misleading_label(fixed, first)
-        (g1,) = torch.autograd.grad((scores * first).sum(), x0, retain_graph=True)
-        (g2,) = torch.autograd.grad((scores * second).sum(), x0)
+        first = one_hot_argmax(fixed, parts) if label is None else label
+        g1 = g2 = torch.zeros_like(x0)
+        if k.b:
+            (g1,) = torch.autograd.grad((scores * first).sum(), x0, retain_graph=True)
+        if k.c:
+            second = misleading_label(fixed, first)
+            (g2,) = torch.autograd.grad((scores * second).sum(), x0)
     refined, weight = apply_update(x, g1, g2, k)
     return refined, Update(weight.detach(), fixed)

@@ -10,7 +10,8 @@ from typing import Any, Final
 from xedge.models.base import Classifier, Detector, ModelConfig
 from xedge.models.dense import DenseConfig, DenseDetector
 from xedge.train.criterion import Criterion, Setting
-from xedge.train.losses.dense import DenseCriterion
+from xedge.train.losses.atss import atss_criterion
+from xedge.train.losses.fcos import fcos_criterion
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class System:
 
 SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
     {
-        "atss": System(DenseConfig, DenseDetector, DenseCriterion),
+        "atss": System(DenseConfig, DenseDetector, atss_criterion),
+        "fcos": System(DenseConfig, DenseDetector, fcos_criterion),
     }
 )
 """Name in a recipe to system."""

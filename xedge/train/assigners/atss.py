@@ -2,55 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from xedge.models.base import centres
+from xedge.train.assigners.grid import Grid
 
 TOP_K = 9
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Locations of all levels of one image size.
-
-    Attributes:
-        points: Centres in pixels, ``[A, 2]``.
-        boxes: The square anchors, ``[A, 4]``.
-        sizes: Height and width of each level.
-        strides: Stride of each level.
-    """
-
-    points: Tensor
-    boxes: Tensor
-    sizes: tuple[tuple[int, int], ...]
-    strides: tuple[int, ...]
-
-    @property
-    def lengths(self) -> list[int]:
-        """Number of locations of each level."""
-        return [h * w for h, w in self.sizes]
-
-    def to(self, device: torch.device) -> Grid:
-        """The same grid on a device."""
-        return replace(self, points=self.points.to(device), boxes=self.boxes.to(device))
-
-
-def make_grid(height: int, width: int, strides: tuple[int, ...], anchor_scale: int) -> Grid:
-    """The grid of an image of ``height`` by ``width`` pixels, finest level first."""
-    sizes = tuple((height // s, width // s) for s in strides)
-    points = [centres(h, w, s) for (h, w), s in zip(sizes, strides, strict=True)]
-    half = torch.cat(
-        [
-            torch.full((len(p), 1), anchor_scale * s / 2)
-            for p, s in zip(points, strides, strict=True)
-        ]
-    )
-    all_points = torch.cat(points)
-    return Grid(all_points, torch.cat([all_points - half, all_points + half], 1), sizes, strides)
 
 
 def assign(grid: Grid, boxes: Tensor) -> Tensor:

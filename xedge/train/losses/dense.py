@@ -1,11 +1,12 @@
-"""Targets and losses of ATSS: focal, GIoU weighted by centerness, centerness.
+"""What the hosts of the dense head share in training: targets, losses, labels for LA, criterion.
 
-Weights as released: focal with gamma 2 and alpha 0.25, GIoU times 2, centerness once. The
-released head's extra loss on the distance bins is left out (its author: "does not seem to matter").
+Focal loss has gamma 2 and alpha 0.25, as in all three. The released LA head's extra loss on the
+distance bins is left out (its author: "does not seem to matter").
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from xedge.models.dense import DenseConfig, LevelOutput
-from xedge.train.assigners.atss import Grid, assign, make_grid
+from xedge.models.dense import DenseConfig, LevelLabels, LevelOutput
+from xedge.train.assigners.grid import Grid, make_grid
 from xedge.train.batch import Batch
 from xedge.train.criterion import Moment, Setting
-
-GIOU_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,38 +40,58 @@ class Targets:
         """The same targets on a device."""
         return Targets(*(value.to(device) for value in vars(self).values()))
 
-    def label_maps(self, grid: Grid) -> list[Tensor]:
-        """The one-hot labels as maps a level, ``[N, C, H, W]`` each, as LA takes them."""
-        n, _, c = self.one_hot.shape
-        return [
-            part.transpose(1, 2).reshape(n, c, h, w)
-            for part, (h, w) in zip(
-                torch.split(self.one_hot, grid.lengths, 1), grid.sizes, strict=True
-            )
-        ]
 
+def make_targets(
+    grid: Grid, owners: list[Tensor], boxes: list[Tensor], labels: list[Tensor], classes: int
+) -> Targets:
+    """Targets of a batch.
 
-def make_targets(grid: Grid, boxes: list[Tensor], labels: list[Tensor], classes: int) -> Targets:
-    """Targets of a batch; depends on the objects and the anchors only, not on the model."""
+    Args:
+        grid: The locations.
+        owners: Index of the object of each location, -1 for background, ``[A]`` an image.
+        boxes: Objects, ``[M, 4]`` an image.
+        labels: Their classes.
+        classes: C.
+    """
     n, a = len(boxes), len(grid.points)
     one_hot, target = torch.zeros(n, a, classes), torch.zeros(n, a, 4)
-    positive = torch.zeros(n, a, dtype=torch.bool)
-    for i, (box, label) in enumerate(zip(boxes, labels, strict=True)):
-        owner = assign(grid, box)
-        positive[i] = owner >= 0
+    positive = torch.stack(owners) >= 0
+    for i, (owner, box, label) in enumerate(zip(owners, boxes, labels, strict=True)):
         mine = owner[positive[i]]
         one_hot[i, positive[i], label[mine]] = 1
         target[i, positive[i]] = box[mine]
-    left_top = (grid.points - target[..., :2]).clamp(min=0)
-    right_bottom = (target[..., 2:] - grid.points).clamp(min=0)
+    left_top, right_bottom = grid.distances(target).clamp(min=0).chunk(2, -1)
     ratio = torch.minimum(left_top, right_bottom) / torch.maximum(left_top, right_bottom).clamp(
         min=1e-6
     )
     return Targets(one_hot, target, positive, (ratio.prod(2).sqrt()) * positive)
 
 
+def bin_labels(targets: Targets, grid: Grid, bins: int) -> Tensor:
+    """One-hot of the interval that each side's distance falls into, ``[N, A, 4 (bins + 1)]``.
+
+    As released: the interval is the floor of the distance in strides, at most ``bins - 1``, and 0
+    at background (LA's paper, section IV-E, names no label there).
+    """
+    strides = grid.distances(targets.boxes) / grid.point_strides[:, None]
+    index = strides.floor().clamp(0, bins - 1).long() * targets.positive[..., None]
+    return functional.one_hot(index, bins + 1).flatten(2).float()
+
+
+def level_labels(targets: Targets, grid: Grid, config: DenseConfig) -> LevelLabels:
+    """What LA is told in training.
+
+    For LAreg, as released, a level without any positive is told nothing.
+    """
+    if config.label_aware_by != "regression":
+        return list(grid.maps(targets.one_hot))
+    maps = grid.maps(bin_labels(targets, grid, config.bins))
+    taught = torch.split(targets.positive.any(0), grid.lengths)
+    return [m if bool(some.any()) else None for m, some in zip(maps, taught, strict=True)]
+
+
 def flatten(outputs: list[LevelOutput], grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits ``[N, A, C]``, boxes ``[N, A, 4]`` and centerness logits ``[N, A]`` of all levels."""
+    """Logits ``[N, A, C]``, boxes ``[N, A, 4]`` and quality logits ``[N, A]`` of all levels."""
 
     def rows(maps: list[Tensor]) -> Tensor:
         return torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
@@ -82,43 +101,88 @@ def flatten(outputs: list[LevelOutput], grid: Grid) -> tuple[Tensor, Tensor, Ten
     return rows([o.logits for o in outputs]), boxes, rows([o.quality for o in outputs])[..., 0]
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the losses beside the focal loss's 1.
+
+    Attributes:
+        giou: Of the GIoU loss, itself a mean weighted by the quality target.
+        quality: Of the quality's cross-entropy.
+    """
+
+    giou: float
+    quality: float = 1.0
+
+
 def detection_loss(
-    outputs: list[LevelOutput], targets: Targets, grid: Grid
+    outputs: list[LevelOutput],
+    targets: Targets,
+    grid: Grid,
+    weights: Weights,
+    quality_of: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of a batch, a scalar, and the figures of it for the record."""
+    """The loss of a batch, a scalar, and the figures of it for the record.
+
+    Args:
+        outputs: The detector's.
+        targets: What they should have been.
+        grid: The locations.
+        weights: Of the losses.
+        quality_of: Target of the quality at the positives, 0..1, from their predicted boxes
+            ``[P, 4]``; centerness where it is absent.
+    """
     logits, boxes, quality = flatten(outputs, grid)
-    positives = max(int(targets.positive.sum()), 1)
-    focal = sigmoid_focal_loss(logits, targets.one_hot, reduction="sum") / positives
     mine = targets.positive
-    weight = targets.centerness[mine]
+    positives = max(int(mine.sum()), 1)
+    focal = sigmoid_focal_loss(logits, targets.one_hot, reduction="sum") / positives
+    goal = targets.centerness[mine] if quality_of is None else quality_of(boxes[mine].detach())
     giou = generalized_box_iou_loss(boxes[mine], targets.boxes[mine])
-    box = (giou * weight).sum() / weight.sum().clamp(min=1.0)
-    center = functional.binary_cross_entropy_with_logits(
-        quality[mine], weight, reduction="sum"
+    box = (giou * goal).sum() / goal.sum().clamp(min=1.0)
+    good = functional.binary_cross_entropy_with_logits(
+        quality[mine], goal, reduction="sum"
     ) / positives  # fmt: skip
-    total = focal + GIOU_WEIGHT * box + center
-    parts = {"focal": focal, "giou": box, "centerness": center}
+    total = focal + weights.giou * box + weights.quality * good
+    parts = {"focal": focal, "giou": box, "quality": good}
     return total, {name: value.detach() for name, value in parts.items()}
 
 
 class DenseCriterion:
-    """The loss of ATSS, and the labels that LA is taught with."""
+    """The loss of a host whose assignment depends on objects and locations only.
 
-    def __init__(self, setting: Setting) -> None:
+    Args:
+        setting: What it is made for.
+        assign: Gives each location of a grid one of the objects ``[M, 4]``, or -1.
+        weights: Of the losses.
+    """
+
+    def __init__(
+        self, setting: Setting, assign: Callable[[Grid, Tensor], Tensor], weights: Weights
+    ) -> None:
         assert isinstance(setting.config, DenseConfig)
         self.config, self.label_aware_from = setting.config, setting.optim.label_aware_from
+        self.assign, self.weights = assign, weights
         self.grid = make_grid(
             setting.height, setting.width, self.config.pyramid.levels, self.config.anchor_scale
         )
+
+    def is_label_aware(self, moment: Moment) -> bool:
+        """Whether LA runs; the early version does from the start, since it has to learn."""
+        config = self.config
+        begun = config.label_aware_by == "early" or moment.share >= self.label_aware_from
+        return config.label_aware and begun
 
     def __call__(
         self, model: nn.Module, batch: Batch, moment: Moment
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Criterion`. LA runs once its share of the run has come."""
         device = batch.planes.device
-        classes = len(self.config.classes)
         # On the CPU, whatever the device: assignment is many small steps.
-        targets = make_targets(self.grid, batch.boxes, batch.labels, classes).to(device)
-        on = self.config.label_aware and moment.share >= self.label_aware_from
-        outputs = model(batch.planes, targets.label_maps(self.grid), label_aware=on)
-        return detection_loss(outputs.levels, targets, self.grid.to(device))
+        owners = [self.assign(self.grid, boxes) for boxes in batch.boxes]
+        targets = make_targets(
+            self.grid, owners, batch.boxes, batch.labels, len(self.config.classes)
+        ).to(device)
+        grid = self.grid.to(device)
+        on = self.is_label_aware(moment)
+        labels = level_labels(targets, grid, self.config) if on else None
+        outputs = model(batch.planes, labels, label_aware=on)
+        return detection_loss(outputs.levels, targets, grid, self.weights)

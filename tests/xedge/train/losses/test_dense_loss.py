@@ -3,17 +3,38 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xedge.models.dense import LevelOutput
-from xedge.train.assigners.atss import make_grid
-from xedge.train.losses.dense import detection_loss, flatten, make_targets
+from xedge.models.dense import DenseConfig, LevelOutput
+from xedge.models.label_aware import Coefficients
+from xedge.train.assigners.atss import assign
+from xedge.train.assigners.grid import make_grid
+from xedge.train.losses.atss import WEIGHTS
+from xedge.train.losses.dense import (
+    Targets,
+    bin_labels,
+    detection_loss,
+    flatten,
+    level_labels,
+    make_targets,
+)
 
 GRID = make_grid(64, 64, (8, 16, 32), 8)
+CONFIG = DenseConfig(classes=("a", "b", "c"))
+BY_BINS = DenseConfig(
+    classes=("a", "b", "c"), label_aware_by="regression", coefficients=Coefficients(0.5, 1.0, 0.0)
+)
 BOX = torch.tensor([[10.0, 12.0, 50.0, 44.0]])
+
+
+def targets_of(boxes: list[torch.Tensor], labels: list[int]) -> Targets:
+    """Targets of an image a box; a box without rows is an image without objects."""
+    owners = [assign(GRID, box) for box in boxes]
+    classes = [torch.full((len(box),), k) for box, k in zip(boxes, labels, strict=True)]
+    return make_targets(GRID, owners, boxes, classes, 3)
 
 
 def perfect_outputs(certainty: float) -> list[LevelOutput]:
     """Level outputs that say exactly what the target of `BOX`, class 1 of 3, is."""
-    targets = make_targets(GRID, [BOX], [torch.tensor([1])], 3)
+    targets = targets_of([BOX], [1])
     outputs, start = [], 0
     for (h, w), length in zip(GRID.sizes, GRID.lengths, strict=True):
         part = slice(start, start + length)
@@ -33,9 +54,7 @@ def perfect_outputs(certainty: float) -> list[LevelOutput]:
 
 
 def test_targets_name_class_box_and_centerness_of_the_positives() -> None:
-    targets = make_targets(
-        GRID, [BOX, torch.zeros(0, 4)], [torch.tensor([1]), torch.zeros(0).long()], 3
-    )
+    targets = targets_of([BOX, torch.zeros(0, 4)], [1, 0])
     assert targets.positive[0].any()
     assert not targets.positive[1].any()
     assert torch.equal(targets.one_hot[0].sum(1) > 0, targets.positive[0])
@@ -50,28 +69,56 @@ def test_targets_name_class_box_and_centerness_of_the_positives() -> None:
 
 
 def test_label_maps_are_the_one_hots_in_their_places() -> None:
-    targets = make_targets(GRID, [BOX], [torch.tensor([1])], 3)
-    maps = targets.label_maps(GRID)
-    assert [tuple(m.shape[2:]) for m in maps] == [(8, 8), (4, 4), (2, 2)]
-    assert torch.equal(torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1), targets.one_hot)
+    targets = targets_of([BOX], [1])
+    maps = level_labels(targets, GRID, CONFIG)
+    assert [tuple(m.shape[2:]) for m in maps if m is not None] == [(8, 8), (4, 4), (2, 2)]
+    rows = torch.cat([m.flatten(2).transpose(1, 2) for m in maps if m is not None], 1)
+    assert torch.equal(rows, targets.one_hot)
+
+
+def test_bin_labels_are_the_floors_of_the_distances_in_strides() -> None:
+    targets = targets_of([BOX], [1])
+    one_hot = bin_labels(targets, GRID, 16).reshape(1, len(GRID.points), 4, 17)
+    assert (one_hot.sum(3) == 1).all()
+    found = one_hot.argmax(3)[0]
+    assert (found[~targets.positive[0]] == 0).all()
+    # Row 3, column 3 of the finest level has its centre at (28, 28) of the box 10 12 50 44.
+    assert targets.positive[0, 3 * 8 + 3]
+    assert found[3 * 8 + 3].tolist() == [18 // 8, 16 // 8, 22 // 8, 16 // 8]
+    for k in targets.positive[0].nonzero()[:, 0]:
+        distance = torch.cat([GRID.points[k] - BOX[0, :2], BOX[0, 2:] - GRID.points[k]])
+        assert found[k].tolist() == (distance // GRID.point_strides[k]).tolist()
+
+
+def test_a_distance_beyond_the_last_interval_is_in_it() -> None:
+    far = bin_labels(targets_of([BOX], [1]), GRID, 2).reshape(-1, 4, 3).argmax(2)
+    assert far.max() == 1
+
+
+def test_a_level_without_positives_is_told_no_bins() -> None:
+    targets = targets_of([BOX, BOX], [1, 2])
+    maps = level_labels(targets, GRID, BY_BINS)
+    assert [m is not None for m in maps] == [True, False, False]
+    assert maps[0] is not None
+    assert maps[0].shape == (2, 4 * 17, 8, 8)
 
 
 def test_a_perfect_answer_has_the_smallest_loss() -> None:
-    targets = make_targets(GRID, [BOX], [torch.tensor([1])], 3)
-    good, figures = detection_loss(perfect_outputs(12.0), targets, GRID)
+    targets = targets_of([BOX], [1])
+    good, figures = detection_loss(perfect_outputs(12.0), targets, GRID, WEIGHTS)
     assert figures["giou"] == pytest.approx(0, abs=1e-5)
     assert figures["focal"] < 1e-4
     worse = perfect_outputs(12.0)
     worse[0].distances.add_(6.0)
-    assert detection_loss(worse, targets, GRID)[0] > good
-    unsure, _ = detection_loss(perfect_outputs(1.0), targets, GRID)
+    assert detection_loss(worse, targets, GRID, WEIGHTS)[0] > good
+    unsure, _ = detection_loss(perfect_outputs(1.0), targets, GRID, WEIGHTS)
     assert unsure > good
 
 
 def test_no_object_at_all_still_gives_a_finite_loss_with_gradients() -> None:
-    targets = make_targets(GRID, [torch.zeros(0, 4)], [torch.zeros(0).long()], 3)
+    targets = targets_of([torch.zeros(0, 4)], [0])
     outputs = [LevelOutput(*(t.requires_grad_() for t in o)) for o in perfect_outputs(2.0)]
-    loss, _ = detection_loss(outputs, targets, GRID)
+    loss, _ = detection_loss(outputs, targets, GRID, WEIGHTS)
     loss.backward()
     assert torch.isfinite(loss)
     assert outputs[0].logits.grad is not None
@@ -79,5 +126,5 @@ def test_no_object_at_all_still_gives_a_finite_loss_with_gradients() -> None:
 
 def test_boxes_come_back_from_distances() -> None:
     _, boxes, _ = flatten(perfect_outputs(1.0), GRID)
-    positive = make_targets(GRID, [BOX], [torch.tensor([1])], 3).positive[0]
+    positive = targets_of([BOX], [1]).positive[0]
     assert torch.allclose(boxes[0][positive], BOX)
