@@ -42,6 +42,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "onnxscript": "export",
         "openvino": "openvino",
         "tensorrt_rtx": "tensorrt-rtx",
+        "tensorboard": "train",
         "timm": "train",
         "torch": "train",
         "torchvision": "train",
@@ -215,3 +216,7 @@ def completion(shell: str) -> None:
     if completer is None:
         raise OneLineError(f"this version of click cannot complete for {shell}. Upgrade click")
     click.echo(completer(main, {}, "xedge", "_XEDGE_COMPLETE").source())
+
+
+if __name__ == "__main__":  # torchrun runs modules
+    main(prog_name="xedge")

@@ -17,6 +17,7 @@
     ├── ExportError             a model cannot leave PyTorch
     │   ├── AutogradInGraph     a gradient was left in the graph
     │   └── GraphRefused        some target lacks a node of the graph
+    ├── TrainingError           a training run cannot go on
     └── LaneError               a lane was wired or driven wrongly
 
 Foreign exceptions are mapped at the seam where they appear, with ``raise ... from``.
@@ -109,6 +110,10 @@ class AutogradInGraph(ExportError):
 
 class GraphRefused(ExportError):
     """Some target lacks a node of the graph, or a rule of the contract is broken."""
+
+
+class TrainingError(XedgeError):
+    """A training run cannot go on: its loss is not a number, or its processes disagree."""
 
 
 class LaneError(XedgeError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +46,17 @@ def code_version(package: Path | None = None) -> CodeVersion:
         except (OSError, subprocess.SubprocessError):  # no git here, or no commit yet
             pass
     return CodeVersion(f"xedge {xedge.__version__}", False)
+
+
+def installed_versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Version of Python and of each of the distributions that is installed."""
+    versions = {"python": sys.version.partition(" ")[0]}
+    for name in distributions:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def _git(root: Path, *args: str) -> str:

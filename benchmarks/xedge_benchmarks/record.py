@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.metadata
 import json
 import sys
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Final
 import xedge_benchmarks
 from xedge.errors import ConfigError
 from xedge.machine import Machine, read_machine
-from xedge.provenance import CodeVersion, code_version
+from xedge.provenance import CodeVersion, code_version, installed_versions
 
 SCHEMA: Final = 1
 COMMIT_DIGITS: Final = 40
@@ -87,7 +86,7 @@ def new_record(
         started_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command_line=(Path(sys.argv[0]).name, *sys.argv[1:]),
         machine=read_machine(),
-        versions=installed_versions(),
+        versions=installed_versions(PACKAGES),
         models=models,
         settings=settings,
         results=results,
@@ -135,14 +134,3 @@ def checkout() -> Path | None:
     """Root of the checkout that this package runs from; None when it is installed elsewhere."""
     root = Path(xedge_benchmarks.__file__).resolve().parent.parent.parent
     return root if (root / ".git").exists() else None
-
-
-def installed_versions() -> dict[str, str]:
-    """Version of Python and of each of `PACKAGES` that is installed."""
-    versions = {"python": sys.version.partition(" ")[0]}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -12,7 +12,6 @@ import pytest
 from xedge_benchmarks.record import (
     BenchRecord,
     checkout,
-    installed_versions,
     new_record,
     write_record,
 )
@@ -86,10 +85,3 @@ def test_folder_that_cannot_be_made(record: BenchRecord, tmp_path: Path) -> None
 def test_this_checkout(repository: Path) -> None:
     expected = repository if (repository / ".git").exists() else None
     assert checkout() == expected
-
-
-def test_absent_packages_are_left_out() -> None:
-    versions = installed_versions()
-    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
-    # One module, two distributions that exclude each other.
-    assert not {"onnxruntime", "onnxruntime-gpu"} <= set(versions)

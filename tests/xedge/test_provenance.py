@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import xedge
-from xedge.provenance import CodeVersion, code_version
+from xedge.provenance import CodeVersion, code_version, installed_versions
 
 PACKAGED = CodeVersion(f"xedge {xedge.__version__}", dirty=False)
 
@@ -48,3 +49,9 @@ def test_a_record_does_not_taint_the_next_but_a_new_module_does(tmp_path: Path) 
     assert not code_version(package).dirty
     (package / "b.py").write_text("2")
     assert code_version(package).dirty
+
+
+def test_absent_packages_are_left_out() -> None:
+    versions = installed_versions(["numpy", "no-such-distribution"])
+    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert set(versions) == {"python", "numpy"}

@@ -4,44 +4,152 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.table import Table
 
-from xedge.train.progress import Meter
-from xedge.train.recipe import load_recipe
+from xedge.train.options import RunOptions
+from xedge.train.shipped import about, data_name, shipped_data, shipped_recipes, size_of
 
 
-@click.command(epilog="Example:  xedge train xedge/train/recipes/atss-la-r18half.toml")
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option(
-    "--devices",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes, or GPUs.",
-)
+class RecipeType(click.ParamType[Path]):
+    """A recipe: the path of a TOML file, or the name of one that comes with xedge."""
+
+    name = "recipe"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """The path, or the name as one."""
+        del param, ctx
+        return Path(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names of shipped recipes that begin so; without one, files."""
+        del ctx, param
+        found = [
+            CompletionItem(path.stem, help=about(path))
+            for path in shipped_recipes()
+            if path.stem.startswith(incomplete)
+        ]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+class DataType(click.ParamType[str]):
+    """Name of a data part that comes with xedge."""
+
+    name = "data"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names of data parts that begin so."""
+        del ctx, param
+        parts = [(data_name(path), path) for path in shipped_data()]
+        return [CompletionItem(n, help=about(p)) for n, p in parts if n.startswith(incomplete)]
+
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_EXAMPLES = """\b
+Examples:
+  xedge train --list
+  xedge train atss-tiny --set optim.epochs=2 --seed 3
+  torchrun --nproc-per-node 2 -m xedge.cli train atss-la-r18half
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("recipe", type=RecipeType(), required=False)
+@click.option("--list", "listing", is_flag=True, help="Show the recipes that come with xedge.")
+@click.option("--on", type=DataType(), default="", metavar="NAME",
+              help="Learn from other data, one that --list shows.")  # fmt: skip
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+              help="Change a key of the recipe, as optim.epochs=2; repeatable.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0),
+              help="Seed instead of the recipe's; has a folder of its own.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Folder of the data set, for a recipe that learns from one.")  # fmt: skip
+@click.option("--teacher", type=_FILE, help="Checkpoint of a classifier to learn from.")
+@click.option("--init", type=_FILE, help="Checkpoint to take weights over from where they fit.")
+@click.option("--skip-bad", is_flag=True, help="Leave out, and count, items that cannot be read.")
+@click.option("--tensorboard/--no-tensorboard", default=True, show_default=True,
+              help="Write curves into the run's folder.")  # fmt: skip
+@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Processes, or GPUs.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, no bars.")
-def train(recipe: Path, devices: int, fresh: bool, as_json: bool) -> None:
-    """Train the detector of RECIPE (TOML) on simulated bags.
+def train(
+    recipe: Path | None,
+    listing: bool,
+    on: str,
+    changes: tuple[str, ...],
+    seed: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train the model of RECIPE, a TOML file or a name that --list shows.
 
-    Bags are simulated once and kept; a run that was interrupted resumes by itself. Leaves
-    `final.ckpt` in the run's folder, for `xedge export`.
+    Simulated bags are made once and kept; a run that was interrupted resumes by itself. Leaves
+    `final.ckpt`, for `xedge export`, and `result.json` in the run's folder.
     """
+    if listing:
+        _list(as_json)
+        return
+    if recipe is None:
+        raise click.UsageError("Give a RECIPE; `xedge train --list` shows those that are shipped.")
+    # Not before: `xedge train --help` needs no torch.
     from xedge.train.checkpoint import load_checkpoint
     from xedge.train.loop import train as run_training
+    from xedge.train.progress import Meter
+    from xedge.train.recipe import load_recipe
 
-    parsed, text = load_recipe(recipe)
-    path = run_training(parsed, text, devices=devices, fresh=fresh, meter=Meter(quiet=as_json))
-    if path is not None:
-        measured = load_checkpoint(path)[0].measured
-        if as_json:
-            click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))
-        else:
-            table = Table("figure", "held-out bags")
-            for name, value in measured.items():
-                table.add_row(name, f"{value:.4g}")
-            Console(highlight=False, markup=False).print(table)
-            click.echo(f"checkpoint: {path}")
+    seeded = changes if seed is None else (*changes, f"seed={seed}")
+    parsed, text = load_recipe(recipe, seeded, on)
+    folder = parsed.folder
+    if seed is not None:
+        folder = folder.with_name(f"{folder.name}-seed{seed}")
+    run_options = RunOptions(folder=folder, **options)
+    path = run_training(parsed, text, options=run_options, meter=Meter(quiet=as_json))
+    if path is None:
+        return
+    measured = load_checkpoint(path)[0].measured
+    if as_json:
+        click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))
+        return
+    table = Table("figure", "held-out items")
+    for name, value in measured.items():
+        table.add_row(name, f"{value:.4g}")
+    Console(highlight=False, markup=False).print(table)
+    click.echo(f"checkpoint: {path}")
+
+
+def _list(as_json: bool) -> None:
+    from xedge.train.recipe import load_recipe
+
+    recipes = [
+        {
+            "name": path.stem,
+            "system": load_recipe(path)[0].system,
+            "size": size_of(path),
+            "about": about(path),
+        }
+        for path in shipped_recipes()
+    ]
+    data = [{"name": data_name(path), "about": about(path)} for path in shipped_data()]
+    if as_json:
+        click.echo(json.dumps({"recipes": recipes, "data": data}))
+        return
+    table = Table("recipe", "system", "size", "what it is")
+    for row in recipes:
+        table.add_row(*row.values())
+    parts = Table("data (--on)", "what it is")
+    for row in data:
+        parts.add_row(*row.values())
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    console.print(parts)

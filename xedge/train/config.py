@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from xedge.data.formats import FORMATS
@@ -159,44 +159,94 @@ PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
 """Names of Lightning Fabric that a recipe may choose."""
 
 
+OPTIMIZERS: Final = ("adamw", "sgd")
+SCHEDULES: Final = ("cosine", "steps")
+OVERSAMPLING: Final = ("none", "hard", "easy", "random")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """How the weights are found.
 
     Attributes:
-        epochs: Passes over the training bags.
-        batch: Windows a step and process.
-        lr: Peak learning rate of AdamW; cosine to zero after the warm-up.
+        epochs: Passes over the training items.
+        batch: Items a step and process.
+        optimizer: One of `OPTIMIZERS`.
+        momentum: Momentum of SGD.
+        nesterov: Whether SGD looks ahead (Nesterov).
+        lr: Peak learning rate.
+        lr_factors: Beginning of parameters' names, as ``head.cls``, to the factor of their rate;
+            the longest that fits counts.
+        schedule: After the warm-up, a ``cosine`` to zero at the last step, or ``steps``.
+        milestones: Epochs that are finished when ``steps`` multiplies the rate by `gamma`.
+        gamma: That factor.
         weight_decay: Decay of the weights; none for biases and norms.
         warmup_steps: Steps of linear warm-up.
         clip: Largest norm of the gradient.
         ema: Decay of the averaged weights, which are what is evaluated and shipped.
         label_aware_from: Share of the run after which the LA step is switched on; before, its
             update is all but zero (y (1 - y) is) and would only cost time.
+        oversample: Which batches are trained once more at the end of an epoch, one of
+            `OVERSAMPLING`: DOAM-O's ``hard`` ones, or its rivals.
+        pool_batches: How many at most, N_S; the paper does not say what it took.
+        loss_threshold: L: ``hard`` takes batches above this loss, ``easy`` those below; likewise.
         precision: One of `PRECISIONS`.
-        workers: Processes that load windows.
+        workers: Processes that load items.
+        save_minutes: Minutes between checkpoints within an epoch; one more is at its end.
     """
 
     epochs: int = 12
     batch: int = 8
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    nesterov: bool = False
     lr: float = 1e-3
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    schedule: str = "cosine"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
     weight_decay: float = 0.05
     warmup_steps: int = 300
     clip: float = 10.0
     ema: float = 0.998
     label_aware_from: float = 0.25
+    oversample: str = "none"
+    pool_batches: int = 10
+    loss_threshold: float = 0.0
     precision: str = "bf16-mixed"
     workers: int = 1
+    save_minutes: float = 15.0
 
     def __post_init__(self) -> None:
+        rising = list(self.milestones) == sorted({m for m in self.milestones if m > 0})
         sound = {
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch": (self.batch >= 1, "1 or more"),
+            "optimizer": (self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)),
+            "momentum": (0 <= self.momentum < 1, "0 or more, below 1"),
+            "nesterov": (not self.nesterov or self.momentum > 0, "false without momentum"),
             "lr": (math.isfinite(self.lr) and self.lr > 0, "a number above 0"),
+            "lr_factors": (
+                all(math.isfinite(f) and f >= 0 for f in self.lr_factors.values()),
+                "factors of 0 or more",
+            ),
+            "schedule": (self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
+            "milestones": (
+                rising and bool(self.milestones) == (self.schedule == "steps"),
+                'rising epochs with schedule = "steps", none without',
+            ),
+            "gamma": (0 < self.gamma <= 1, "above 0, up to 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "warmup_steps": (self.warmup_steps >= 0, "0 or more"),
+            "clip": (self.clip > 0, "a number above 0"),
             "ema": (0 <= self.ema <= 1, "0..1"),
             "label_aware_from": (0 <= self.label_aware_from <= 1, "0..1"),
+            "oversample": (self.oversample in OVERSAMPLING, " or ".join(OVERSAMPLING)),
+            "pool_batches": (self.pool_batches >= 1, "1 or more"),
+            "loss_threshold": (math.isfinite(self.loss_threshold), "a number"),
             "precision": (self.precision in PRECISIONS, " or ".join(PRECISIONS)),
             "workers": (self.workers >= 0, "0 or more"),
+            "save_minutes": (self.save_minutes >= 0, "0 or more"),
         }
         for name, (good, expected) in sound.items():
             if not good:

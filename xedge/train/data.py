@@ -30,3 +30,10 @@ def open_data(recipe: Recipe, root: Path | None, *, train: bool) -> Items:
         images = open_pictures(data, recipe.model.classes, root, train=train)
         return Pictures(images, data, recipe.seed, train=train)
     return Windows(data, recipe.model.classes, recipe.seed, train=train)
+
+
+def data_digest(items: Items) -> str:
+    """16 hex digits that change whenever the data set that the items come from does."""
+    if isinstance(items, Pictures):
+        return items.images.digest[:16]
+    return items.store.folder.name

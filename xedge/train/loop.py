@@ -1,216 +1,95 @@
-"""One training run, from a recipe to a checkpoint, on Lightning Fabric (AMP, many processes)."""
+"""One training run, from a recipe to a checkpoint."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Sampler
+import torch.distributed
 
 from xedge.errors import ConfigError
-from xedge.models.base import Classifier, Detector
-from xedge.provenance import code_version
-from xedge.train.batch import Batch, collate
-from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
-from xedge.train.config import OptimConfig
-from xedge.train.criterion import Criterion, Moment, Setting
-from xedge.train.data import Items, open_data
+from xedge.models.base import Detector
+from xedge.train.checkpoint import Checkpoint, load_checkpoint
+from xedge.train.criterion import Moment
+from xedge.train.data import Items, data_digest, open_data
 from xedge.train.evaluate import measure
+from xedge.train.journal import Journal
+from xedge.train.options import RunOptions
 from xedge.train.progress import Meter
+from xedge.train.reading import Batches
 from xedge.train.recipe import Recipe
-from xedge.train.systems import SYSTEMS
+from xedge.train.record import write_result
+from xedge.train.run import Run, launch, start_run
+from xedge.train.sampling import epoch_batches, make_pool, pool_key
+from xedge.train.schedule import learning_rate
+
+LAST, FINAL = "last.ckpt", "final.ckpt"
+DEFAULTS = RunOptions()
 
 
-def code_mark() -> str:
-    """The commit of the code in 12 digits, ``+`` behind it when files differ from it."""
-    code = code_version()
-    return f"{code.commit[:12]}{'+' if code.dirty else ''}"
+def one_epoch(
+    run: Run, items: Items, steps: int, *, skip_bad: bool
+) -> Iterator[tuple[dict[str, float], bool]]:
+    """Train the rest of an epoch; each step's figures come back as it is done.
 
+    With them comes whether the step belongs to the schedule: a batch that is trained once more
+    keeps the rate of the epoch's last step and is no part of the epoch's means.
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights that decay, and biases, norms and scales that do not."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def learning_rate(step: int, steps: int, optim: OptimConfig) -> float:
-    """Linear warm-up, then a cosine to zero at the last step."""
-    if step < optim.warmup_steps:
-        return optim.lr * (step + 1) / optim.warmup_steps
-    share = (step - optim.warmup_steps) / max(steps - optim.warmup_steps, 1)
-    return optim.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-
-
-@dataclass
-class Run:
-    """The moving parts of a run; `train` owns the only one."""
-
-    recipe: Recipe
-    recipe_text: str
-    fabric: Fabric
-    model: Detector | Classifier
-    criterion: Criterion
-    averaged: AveragedModel
-    wrapped: nn.Module
-    optimizer: torch.optim.Optimizer
-    commit: str
-    epoch: int = 0
-    step: int = 0
-
-    @property
-    def averaged_model(self) -> Detector | Classifier:
-        """The averaged weights as a model."""
-        module = self.averaged.module
-        assert isinstance(module, (Detector, Classifier))
-        return module
-
-    def checkpoint(self, measured: dict[str, float], *, finished: bool) -> Checkpoint:
-        """The run as it stands."""
-        progress = Progress(
-            self.epoch,
-            self.step,
-            self.optimizer.state_dict(),
-            self.model.state_dict(),
-            int(self.averaged.n_averaged),
-        )
-        weights = self.averaged_model.state_dict()
-        return Checkpoint(
-            self.recipe_text, weights, measured, self.commit, None if finished else progress
-        )
-
-    def resume(self, path: Path) -> None:
-        """Take up the run where the checkpoint left it.
-
-        Raises:
-            ConfigError: When the recipe is another one by now: the result would be neither's.
-        """
-        checkpoint = load_checkpoint(path)[0]
-        progress = checkpoint.progress
-        if progress is None:
-            return
-        if checkpoint.recipe_text != self.recipe_text:
-            raise ConfigError(
-                f"the run in {path.parent} was begun with another recipe",
-                remedy="Give the recipe another name, restore it, or start over with --fresh",
-            )
-        if checkpoint.commit not in self.commit.split(" "):
-            self.commit = f"{checkpoint.commit} {self.commit}"
-        self.model.load_state_dict(progress.model)
-        self.averaged_model.load_state_dict(checkpoint.weights)
-        self.averaged.n_averaged.fill_(progress.averaged)
-        self.optimizer.load_state_dict(progress.optimizer)
-        self.epoch, self.step = progress.epoch, progress.step
-
-
-def start_run(recipe: Recipe, recipe_text: str, devices: int) -> Run:
-    """A run at its first step, weights drawn from the recipe's seed."""
-    fabric = Fabric(
-        accelerator="auto",
-        devices=devices,
-        precision=recipe.optim.precision,
-        strategy="ddp" if devices > 1 else "auto",
-    )
-    fabric.launch()
-    torch.manual_seed(recipe.seed)
-    system = SYSTEMS[recipe.system]
-    model = system.build(recipe.model).to(fabric.device).to(memory_format=torch.channels_last)
-    setting = Setting(recipe.model, recipe.optim, recipe.data.height, recipe.data.width)
-    average = get_ema_multi_avg_fn(recipe.optim.ema)  # type: ignore[no-untyped-call]
-    averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, recipe.optim.weight_decay), lr=recipe.optim.lr
-    )
-    wrapped, prepared = fabric.setup(model, optimizer)
-    return Run(
-        recipe,
-        recipe_text,
-        fabric,
-        model,
-        system.criterion(setting),
-        averaged,
-        wrapped,
-        prepared,
-        code_mark(),
-    )
-
-
-def loader(run: Run, windows: Items, *, train: bool) -> DataLoader[Batch]:
-    """Batches of windows; in training shuffled anew each epoch and shared among processes."""
-    optim = run.recipe.optim
-    sampler: Sampler[int] | None = None
-    if train and run.fabric.world_size > 1:
-        sampler = DistributedSampler(windows, seed=run.recipe.seed)
-        sampler.set_epoch(run.epoch)
-    elif train:
-        generator = torch.Generator().manual_seed(run.recipe.seed * 1000 + run.epoch)
-        sampler = RandomSampler(windows, generator=generator)
-    batches: DataLoader[Batch] = DataLoader(
-        windows,  # type: ignore[arg-type]  # collate turns items into a batch
-        optim.batch,
-        sampler=sampler,
-        num_workers=optim.workers,
-        collate_fn=collate,
-        drop_last=train,
-        worker_init_fn=_one_thread,
-    )
-    return batches
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
-
-
-def one_epoch(run: Run, windows: Items, steps: int) -> Iterator[dict[str, float]]:
-    """Train one epoch; each step's losses come back as it is done."""
-    optim = run.recipe.optim
-    windows.epoch = run.epoch
+    Args:
+        run: The run.
+        items: What it trains on.
+        steps: Steps of the schedule in an epoch.
+        skip_bad: Replace items that cannot be read.
+    """
+    done, optim, seed = run.standing, run.optim, run.recipe.seed
+    items.epoch = done.epochs
     run.wrapped.train()
-    for batch in loader(run, windows, train=True):
-        rate = learning_rate(run.step, steps, optim)
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
-        moment = Moment("main", run.epoch, run.step / steps)
-        loss, parts = run.criterion(run.wrapped, batch.to(run.fabric.device), moment)
-        run.optimizer.zero_grad(set_to_none=True)
-        run.fabric.backward(loss)
-        run.fabric.clip_gradients(run.wrapped, run.optimizer, max_norm=optim.clip)
-        run.optimizer.step()
-        run.averaged.update_parameters(run.model)
-        run.step += 1
-        figures = {name: float(value) for name, value in parts.items()}
-        yield figures | {"loss": float(loss.detach()), "lr": rate}
-    run.epoch += 1
+    batches = _batches(run, items)
+    pool = make_pool(optim, done.pool)
+    total = steps * optim.epochs
+
+    def read(chosen: list[list[int]]) -> Batches:
+        return Batches(items, chosen, "training", optim.workers, skip_bad, done.bad)
+
+    for batch in read(batches[done.at :]):
+        moment = Moment(done.stage, done.epoch, done.step / total)
+        number = done.at
+        figures = run.learn(batch, moment, learning_rate(done.step, total, optim))
+        done.step += 1
+        if pool is not None:
+            # One batch is what all processes saw together: they must agree on which were hard.
+            loss = float(run.fabric.all_reduce(torch.tensor(figures["loss"])))
+            pool.offer(number, pool_key(optim, loss, seed=seed, epoch=done.epochs, batch=number))
+            done.pool = pool.held
+        yield figures, True
+    again = [batches[number] for number in done.pool]
+    for batch in read(again[max(done.at - len(batches), 0) :]):
+        moment = Moment(done.stage, done.epoch, done.step / total)
+        figures = run.learn(batch, moment, learning_rate(done.step - 1, total, optim))
+        done.retrained += 1
+        yield figures, False
 
 
-def validate(run: Run, held_out: Items, meter: Meter) -> dict[str, float]:
+def validate(
+    run: Run, held_out: Items, meter: Meter, *, skip_bad: bool = False
+) -> dict[str, float]:
     """Figures of the averaged weights on the held-out items."""
-    model = run.averaged_model.eval()
+    model, optim = run.averaged_model.eval(), run.optim
     spec = Checkpoint(run.recipe_text, {}, {}, "").spec("")
-    batches = loader(run, held_out, train=False)
+    order = list(range(len(held_out)))
+    chosen = [order[start : start + optim.batch] for start in range(0, len(order), optim.batch)]
+    bad = run.standing.bad
+    batches = Batches(held_out, chosen, "held-out", optim.workers, skip_bad, bad)
     with meter.task("held out", len(batches)) as advance:
         assert isinstance(model, Detector)
         return measure(model, spec, batches, advance)
 
 
 def train(
-    recipe: Recipe,
-    recipe_text: str,
-    *,
-    devices: int,
-    fresh: bool,
-    meter: Meter,
-    root: Path | None = None,
+    recipe: Recipe, recipe_text: str, *, meter: Meter, options: RunOptions = DEFAULTS
 ) -> Path | None:
     """Path of the finished checkpoint of a recipe; an interrupted run is taken up again.
 
@@ -219,49 +98,159 @@ def train(
     Args:
         recipe: The recipe, as parsed from ``recipe_text``.
         recipe_text: Its text, which goes into the checkpoint.
-        devices: Processes (and GPUs where there are any).
-        fresh: Forget an interrupted run.
         meter: Where progress is shown.
-        root: Where the data set of a recipe on pictures lies.
+        options: How and where it is run.
+
+    Raises:
+        ConfigError: When the options do not fit the recipe, or the run in the folder.
+        DataError: When the data set or one of its items cannot be used.
+        TrainingError: When the loss is not finite.
     """
-    folder = recipe.folder
+    folder = options.folder or recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
-    run = start_run(recipe, recipe_text, devices)
-    windows, held_out = (open_data(recipe, root, train=part) for part in (True, False))
-    if run.fabric.is_global_zero:
-        with meter.task("simulating bags", len(windows) + len(held_out)) as advance:
-            for part in (held_out, windows):
-                part.prepare(torch.get_num_threads(), advance)
-    run.fabric.barrier()
-    last, final, log = folder / "last.ckpt", folder / "final.ckpt", folder / "log.jsonl"
-    if fresh:
-        last.unlink(missing_ok=True)
-    elif last.exists():
+    fabric = launch(recipe, options.devices)
+    items, held_out = (open_data(recipe, options.data, train=part) for part in (True, False))
+    run = start_run(
+        fabric,
+        recipe,
+        recipe_text,
+        options,
+        data=f"{data_digest(items)} {data_digest(held_out)}",
+        sizes={"train": len(items), "held_out": len(held_out)},
+    )
+    last, final = folder / LAST, folder / FINAL
+    if last.exists() and not options.fresh:
         run.resume(last)
-    per_epoch = len(windows) // run.fabric.world_size // recipe.optim.batch
-    steps = per_epoch * recipe.optim.epochs
-    measured: dict[str, float] = {}
-    while run.epoch < recipe.optim.epochs:
-        begun = time.monotonic()
-        sums: dict[str, float] = {}
-        with meter.task(f"epoch {run.epoch + 1} of {recipe.optim.epochs}", per_epoch) as advance:
-            for parts in one_epoch(run, windows, steps):
-                for name, value in parts.items():
-                    sums[name] = sums.get(name, 0.0) + value / per_epoch
+        if run.finished and final.exists():
+            return final if fabric.is_global_zero else None
+    elif options.init is not None:
+        meter.say({"tensors_taken": run.taken, "tensors": len(run.model.state_dict())})
+    if fabric.is_global_zero:
+        with meter.task("preparing data", len(items) + len(held_out)) as advance:
+            for part in (held_out, items):
+                part.prepare(torch.get_num_threads(), advance)
+    fabric.barrier()
+    with ExitStack() as stack:
+        journal = None
+        if fabric.is_global_zero:
+            done = run.standing
+            journal = stack.enter_context(
+                Journal(
+                    folder, epochs=done.epochs, step=done.steps, tensorboard=options.tensorboard
+                )
+            )
+        while not run.finished:
+            if run.standing.epoch >= run.optim.epochs:
+                run.next_stage()
+            _epoch(run, items, held_out, folder, journal, meter, skip_bad=options.skip_bad)
+    return _finish(run, folder) if fabric.is_global_zero else None
+
+
+def _epoch(
+    run: Run,
+    items: Items,
+    held_out: Items,
+    folder: Path,
+    journal: Journal | None,
+    meter: Meter,
+    *,
+    skip_bad: bool,
+) -> None:
+    """Train an epoch to its end, look at the held-out items, write down both."""
+    done, optim, last = run.standing, run.optim, folder / LAST
+    steps = len(_batches(run, items))
+    if steps == 0:
+        raise ConfigError(
+            "there are too few items for one batch",
+            expected=f"{optim.batch * run.fabric.world_size} or more",
+            found=str(len(items)),
+            remedy="Lower optim.batch",
+        )
+    saved = time.monotonic()
+    name = f"epoch {done.epoch + 1} of {optim.epochs}"
+    with meter.task(name if done.stage == "main" else f"{done.stage}: {name}", steps) as advance:
+        for _ in range(min(done.at, steps)):
+            advance()
+        for figures, scheduled in one_epoch(run, items, steps, skip_bad=skip_bad):
+            if scheduled:
+                for part, value in figures.items():
+                    done.sums[part] = done.sums.get(part, 0.0) + value
                 advance()
-        if run.fabric.is_global_zero:
-            # Before the held-out bags are looked at, which takes a while as well.
-            run.checkpoint(measured, finished=False).save(last)
-            measured = validate(run, held_out, meter)
-            seconds = round(time.monotonic() - begun, 1)
-            means = {name: round(value, 5) for name, value in sums.items()}
-            record = {"epoch": run.epoch, "seconds": seconds} | means | measured
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-            meter.say(record)
+            if journal is not None:
+                journal.step(done.steps, figures)
+                if time.monotonic() - saved >= 60 * optim.save_minutes:
+                    run.checkpoint(finished=False).save(last)
+                    saved = time.monotonic()
+    run.agree()
+    _share_bad(run)
+    if journal is None:
+        _turn_over(run)
         run.fabric.barrier()
-    if not run.fabric.is_global_zero:
-        return None
-    measured = measured or validate(run, held_out, meter)
-    run.checkpoint(measured, finished=True).save(final)
+        return
+    # Before the held-out items are looked at, which takes a while as well.
+    run.checkpoint(finished=False).save(last)
+    run.measured = validate(run, held_out, meter, skip_bad=skip_bad)
+    run.look_at_the_clock()
+    record: dict[str, float] = {"epoch": done.epoch + 1, "seconds": round(done.epoch_seconds, 1)}
+    record |= {part: round(value / steps, 5) for part, value in done.sums.items()}
+    if optim.oversample != "none":
+        record["retrained"] = len(done.pool)
+    if done.bad:
+        record["bad_items"] = len(done.bad)
+    extra = {"stage": done.stage} if run.recipe.before is not None else {}
+    bad = {"bad": done.bad} if done.bad else {}
+    journal.epoch(done.steps, extra | record | bad, run.measured)
+    meter.say(record | run.measured)
+    _turn_over(run)
+    run.checkpoint(finished=False).save(last)
+    run.fabric.barrier()
+
+
+def _journal(run: Run, folder: Path, *, tensorboard: bool) -> Journal:
+    done = run.standing
+    return Journal(folder, epochs=done.epochs, step=done.steps, tensorboard=tensorboard)
+
+
+def _turn_over(run: Run) -> None:
+    """Begin the next epoch."""
+    done = run.standing
+    done.epoch, done.epochs, done.at = done.epoch + 1, done.epochs + 1, 0
+    done.epoch_seconds, done.pool, done.sums = 0.0, {}, {}
+
+
+def _finish(run: Run, folder: Path) -> Path:
+    """Leave the finished checkpoint, and what it came to."""
+    final = folder / FINAL
+    run.checkpoint(finished=True).save(final)
+    write_result(
+        folder,
+        run.recipe,
+        run.recipe_text,
+        run.record(),
+        commit=run.commit,
+        parameters=sum(p.numel() for p in run.model.parameters()),
+        checkpoint_sha256=load_checkpoint(final)[1],
+        figures=run.measured,
+    )
     return final
+
+
+def _batches(run: Run, items: Items) -> list[list[int]]:
+    """Batches of this process in the epoch that the run is in."""
+    return epoch_batches(
+        len(items),
+        run.optim.batch,
+        seed=run.recipe.seed,
+        epoch=run.standing.epochs,
+        rank=run.fabric.global_rank,
+        processes=run.fabric.world_size,
+    )
+
+
+def _share_bad(run: Run) -> None:
+    """Tell all processes which items the others could not read."""
+    if run.fabric.world_size > 1:
+        told: list[dict[str, str]] = [{} for _ in range(run.fabric.world_size)]
+        torch.distributed.all_gather_object(told, run.standing.bad)
+        for bad in told:
+            run.standing.bad.update(bad)

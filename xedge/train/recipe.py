@@ -8,12 +8,11 @@ kept with a run is the merged text.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import dacite
 import tomli_w
@@ -22,15 +21,13 @@ from xedge.errors import ConfigError
 from xedge.models.base import ModelConfig
 from xedge.spec import Channels
 from xedge.train.config import OptimConfig, PictureData, SimulatedData
+from xedge.train.shipped import SHIPPED
 from xedge.train.systems import SYSTEMS
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-SHIPPED: Final = Path(__file__).parent / "recipes"
-"""The recipes that come with xedge; their names without ``.toml`` can be given to `xedge train`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +46,9 @@ class Recipe:
         held_out: Pictures of another set that it is watched by instead, of the same size; what it
             is worth on real scans after learning from simulated ones, for instance.
         optim: The optimiser.
+        before: The optimiser of a stage of its own in front of it, for a system that is taught in
+            two; its criterion sees which (`Moment`). Each stage begins its schedule, its moments
+            and its averaged weights anew.
     """
 
     name: str
@@ -60,8 +60,15 @@ class Recipe:
     data: SimulatedData | PictureData = field(default_factory=SimulatedData)
     held_out: PictureData | None = None
     optim: OptimConfig = field(default_factory=OptimConfig)
+    before: OptimConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.before is not None and self.before.precision != self.optim.precision:
+            raise ConfigError(
+                "the two stages of a run have one precision",
+                expected=f"before.precision = {self.optim.precision!r}",
+                found=repr(self.before.precision),
+            )
         if isinstance(self.data, SimulatedData) and self.data.train_bags < self.optim.batch:
             raise ConfigError(
                 "there are too few bags for one batch",
@@ -76,6 +83,12 @@ class Recipe:
                     expected="the same channels, height and width",
                     found=f"{sizes[0][0].value} {sizes[0][1:]}, {sizes[1][0].value} {sizes[1][1:]}",
                 )
+
+    @property
+    def stages(self) -> dict[str, OptimConfig]:
+        """Optimiser of each stage, by the names that `Moment` has for them, in their order."""
+        first = {} if self.before is None else {"before": self.before}
+        return first | {"main": self.optim}
 
     @property
     def folder(self) -> Path:
@@ -154,23 +167,6 @@ def load_recipe(path: Path, changes: Iterable[str] = (), on: str = "") -> tuple[
 def recipe_sha256(text: str) -> str:
     """The digest that names a recipe."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def shipped_recipes() -> list[Path]:
-    """The recipes that come with xedge, sorted by name; a name with a leading ``_`` is a part."""
-    return [path for path in sorted(SHIPPED.glob("*.toml")) if not path.name.startswith("_")]
-
-
-def shipped_data() -> list[Path]:
-    """The data parts that come with xedge, ``_on-NAME.toml`` each."""
-    return sorted(SHIPPED.glob("_on-*.toml"))
-
-
-def about(path: Path) -> str:
-    """What a recipe's author says of it: the comment that its file begins with, on one line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
-    return " ".join(line.lstrip("# ") for line in comment)
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:

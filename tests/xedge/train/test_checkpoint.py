@@ -7,7 +7,7 @@ import torch
 
 from xedge.errors import ConfigError
 from xedge.models.dense import DenseDetector
-from xedge.train.checkpoint import Checkpoint, Progress, load_checkpoint
+from xedge.train.checkpoint import Checkpoint, Progress, Standing, load_checkpoint
 
 RECIPE = """
 name = "tiny"
@@ -27,7 +27,13 @@ stem_width = 8
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = DenseDetector(Checkpoint(RECIPE, {}, {}, "").recipe.model)
-    progress = Progress(2, 20, {"state": {}, "param_groups": []}, model.state_dict(), 20)
+    progress = Progress(
+        Standing(stage="main", epoch=2, steps=20, pool={3: 0.5}, bad={"item 1": "torn"}),
+        {"state": {}, "param_groups": []},
+        model.state_dict(),
+        20,
+        {},
+    )
     saved = Checkpoint(RECIPE, model.state_dict(), {"ap50": 0.5}, "abc", progress)
     saved.save(tmp_path / "a.ckpt")
     loaded, digest = load_checkpoint(tmp_path / "a.ckpt")
@@ -35,7 +41,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert loaded.recipe.model == saved.recipe.model
     assert loaded.measured == {"ap50": 0.5}
     assert loaded.progress is not None
-    assert loaded.progress.step == 20
+    assert loaded.progress.standing == progress.standing
     for name, value in loaded.model().state_dict().items():
         assert torch.equal(value, saved.weights[name])
     assert not list(tmp_path.glob("*.tmp"))
@@ -58,3 +64,33 @@ def test_a_file_that_could_run_code_is_not_loaded(tmp_path: Path) -> None:
     torch.save({"recipe_text": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(ConfigError, match="not a checkpoint"):
         load_checkpoint(tmp_path / "evil.ckpt")
+
+
+def test_weights_of_another_model_are_refused_by_name(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = DenseDetector(Checkpoint(RECIPE, {}, {}, "").recipe.model)
+    path = tmp_path / "other.ckpt"
+    Checkpoint(RECIPE.replace('"knife"', '"knife", "can"'), model.state_dict(), {}, "0").save(path)
+    with pytest.raises(ConfigError, match=r"other\.ckpt.*head\.cls\.\w+ \[3.*head\.cls\.\w+ \[2"):
+        load_checkpoint(path)[0].model()
+    fewer = {name: value for name, value in model.state_dict().items() if "cls_tower" not in name}
+    Checkpoint(RECIPE, fewer, {}, "0").save(path)
+    with pytest.raises(ConfigError, match=r"head\.cls_tower.*not among them"):
+        load_checkpoint(path)[0].model()
+
+
+def test_weights_are_given_where_names_and_shapes_agree() -> None:
+    torch.manual_seed(0)
+    source = DenseDetector(Checkpoint(RECIPE, {}, {}, "").recipe.model)
+    given = Checkpoint(RECIPE, source.state_dict(), {}, "0")
+    wider = RECIPE.replace('"knife"', '"knife", "can"')
+    model = DenseDetector(Checkpoint(wider, {}, {}, "").recipe.model)
+    before = model.head.cls.weight.clone()
+    # All but the weight and the bias of the layer that has a row a class.
+    assert given.give_weights(model, "atss") == len(source.state_dict()) - 2
+    assert torch.equal(model.head.cls.weight, before)
+    assert torch.equal(model.head.reg.weight, source.head.reg.weight)
+    with pytest.raises(ConfigError, match=r"cannot start.*'sxmnet'.*one of 'atss'"):
+        given.give_weights(model, "sxmnet")
+    with pytest.raises(ConfigError, match="with 0 that fit"):
+        given.give_weights(torch.nn.Linear(2, 2), "atss")

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import xedge.train.loop as loop
 from xedge.cli import main
-from xedge.errors import ConfigError
+from xedge.errors import ConfigError, DataError, ImageError, TrainingError
 from xedge.sim import CLASSES
+from xedge.train.bags import Windows
+from xedge.train.batch import Item
 from xedge.train.checkpoint import load_checkpoint
-from xedge.train.config import OptimConfig
-from xedge.train.loop import learning_rate, train
+from xedge.train.loop import train
+from xedge.train.options import RunOptions
 from xedge.train.progress import Meter
-from xedge.train.recipe import Recipe, parse_recipe
+from xedge.train.recipe import parse_recipe
+from xedge.train.run import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
+BEFORE = """
+[before]
+epochs = 1
+batch = 2
+optimizer = "sgd"
+lr = 1e-3
+schedule = "steps"
+milestones = [1]
+warmup_steps = 2
+precision = "32-true"
+workers = 0
+"""
 
-def recipe_text(out: Path, cache: Path, epochs: int) -> str:
+
+def recipe_text(out: Path, cache: Path, epochs: int, more: str = "") -> str:
     return f"""
 name = "tiny"
 out = "{out}"
@@ -53,6 +72,7 @@ ema = 0.5
 label_aware_from = 0.5
 precision = "32-true"
 workers = 0
+{more}
 """
 
 
@@ -61,29 +81,76 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bags")
 
 
-def run(recipe: Recipe, text: str, *, fresh: bool = False) -> Path:
-    path = train(recipe, text, devices=1, fresh=fresh, meter=Meter(quiet=True))
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums split among threads differ in their last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(text: str, **options: Any) -> Path:
+    recipe = parse_recipe(text)
+    path = train(recipe, text, options=RunOptions(**options), meter=Meter(quiet=True))
     assert path is not None
     return path
 
 
-def lines(recipe: Recipe) -> list[dict[str, float]]:
-    text = (recipe.folder / "log.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path)[0].weights
+
+
+def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert [name for name, value in ours.items() if not torch.equal(value, theirs[name])] == []
+
+
+class Pulled(BaseException):
+    """The plug is pulled."""
+
+
+def pull_the_plug(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Stop a run when it has done so many steps."""
+    real = loop.one_epoch
+
+    def until(run_: Run, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        for answer in real(run_, *args, **kwargs):
+            yield answer
+            if run_.standing.steps == after:
+                raise Pulled
+
+    patch.setattr(loop, "one_epoch", until)
 
 
 def test_a_run_learns_and_leaves_what_the_export_needs(tmp_path: Path, cache: Path) -> None:
     text = recipe_text(tmp_path, cache, 4)
-    recipe = parse_recipe(text)
-    final = run(recipe, text)
-    log = lines(recipe)
+    final = run(text)
+    log = lines(final.parent)
     assert [r["epoch"] for r in log] == [1, 2, 3, 4]
     assert log[-1]["loss"] < log[0]["loss"]
-    checkpoint, _ = load_checkpoint(final)
+    checkpoint, digest = load_checkpoint(final)
     assert checkpoint.progress is None
     assert {"ap50", "la_off_ap50", "la_w_mean", "la_w_max"} <= set(checkpoint.measured)
     assert checkpoint.measured["la_w_mean"] > 0
     checkpoint.model()
+    record = checkpoint.record
+    assert record is not None
+    assert (record.items_seen, record.steps, record.sizes) == (32, 8, {"train": 8, "held_out": 6})
+    result = json.loads((final.parent / "result.json").read_text())
+    assert result["schema"] == 1
+    assert result["recipe"]["name"] == "tiny"
+    assert result["figures"] == checkpoint.measured
+    assert (result["checkpoint_sha256"], result["seed"], result["epochs"]) == (digest, 0, 4)
+    assert torch.__version__.startswith(result["versions"]["torch"])
+    assert result["parameters"] == sum(p.numel() for p in checkpoint.model().parameters())
+    events = EventAccumulator(str(final.parent)).Reload()
+    assert [e.step for e in events.Scalars("train/loss")] == list(range(1, 9))
+    assert len(events.Scalars("held out/ap50")) == 4
     # The run is finished: the command only says what it found, in either way.
     path = tmp_path / "recipe.toml"
     path.write_text(text)
@@ -92,67 +159,150 @@ def test_a_run_learns_and_leaves_what_the_export_needs(tmp_path: Path, cache: Pa
     assert f"checkpoint: {final}" in people.stdout
     machine = CliRunner().invoke(main, ["train", str(path), "--json"], catch_exceptions=False)
     assert json.loads(machine.stdout)["checkpoint"] == str(final)
+    assert load_checkpoint(final)[1] == digest
 
 
-def test_an_interrupted_run_goes_on_and_ends_where_the_whole_one_does(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+# The stage before has 4 steps and 1 more on its pool; the main one 2 epochs of 2 and 1.
+@pytest.mark.parametrize("after", [2, 4, 5, 6, 8, 9])
+def test_an_interrupted_run_ends_where_the_whole_one_does(
+    tmp_path: Path, cache: Path, after: int, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
-    whole_text = recipe_text(tmp_path / "whole", cache, 2)
-    whole = run(parse_recipe(whole_text), whole_text)
-    text = recipe_text(tmp_path / "cut", cache, 2)
-    recipe = parse_recipe(text)
-
-    class Pulled(RuntimeError):
-        pass
-
-    import xedge.train.loop as loop
-
-    real = loop.one_epoch
-
-    def until_the_plug_is_pulled(run_, *args, **kwargs):  # type: ignore[no-untyped-def]
-        if run_.epoch == 1:
-            raise Pulled
-        yield from real(run_, *args, **kwargs)
-
+    text = two_stages(tmp_path, cache)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "one_epoch", until_the_plug_is_pulled)
+        pull_the_plug(patch, after)
         with pytest.raises(Pulled):
-            run(recipe, text)
-    assert [r["epoch"] for r in lines(recipe)] == [1]
-    resumed = run(recipe, text)
-    assert [r["epoch"] for r in lines(recipe)] == [1, 2]
-    ours, theirs = load_checkpoint(resumed)[0].weights, load_checkpoint(whole)[0].weights
-    # The same steps in the same order; float32 sums may be split among threads differently.
-    for name, value in ours.items():
-        assert torch.allclose(value, theirs[name], rtol=1e-3, atol=1e-5), name
+            run(text)
+    resumed = run(text)
+    assert_equal(weights(resumed), weights(whole))
+    ours, theirs = (
+        [{k: v for k, v in line.items() if k != "seconds"} for line in lines(path.parent)]
+        for path in (resumed, whole)
+    )
+    assert ours == theirs
+    record = load_checkpoint(resumed)[0].record
+    assert record is not None
+    assert (record.steps, record.retrained, record.items_seen) == (11, 3, 34)
 
 
-def test_a_run_does_not_go_on_under_another_recipe(tmp_path: Path, cache: Path) -> None:
+def two_stages(out: Path, cache: Path) -> str:
+    pool = 'oversample = "hard"\npool_batches = 1\nsave_minutes = 0.0\n'
+    return recipe_text(out, cache, 2, pool + BEFORE + pool)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The finished checkpoint of a run in two stages that nothing interrupted."""
+    torch.set_num_threads(1)
+    final = run(two_stages(tmp_path_factory.mktemp("whole"), cache))
+    assert [(r["stage"], r["epoch"], r["retrained"]) for r in lines(final.parent)] == [
+        ("before", 1, 1),
+        ("main", 1, 1),
+        ("main", 2, 1),
+    ]
+    return final
+
+
+def test_a_run_does_not_go_on_under_another_recipe_or_from_something_else(
+    tmp_path: Path, cache: Path
+) -> None:
     text = recipe_text(tmp_path, cache, 1)
-    run(parse_recipe(text), text)
+    final = run(text)
     other = text.replace("warmup_steps = 2", "warmup_steps = 3")
     with pytest.raises(ConfigError, match="begun with another recipe"):
-        run(parse_recipe(other), other)
-    run(parse_recipe(other), other, fresh=True)
+        run(other)
+    with pytest.raises(ConfigError, match=r"begun from something else.*init"):
+        run(text, init=final)
+    run(other, fresh=True)
 
 
-def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
-    optim = OptimConfig(lr=1.0, warmup_steps=10)
-    rates = [learning_rate(s, 100, optim) for s in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == 1.0
-    assert rates[100] == pytest.approx(0.0, abs=1e-9)
-    assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
+def test_a_run_starts_from_the_weights_of_another(tmp_path: Path, cache: Path) -> None:
+    first = run(recipe_text(tmp_path / "first", cache, 1))
+    text = recipe_text(tmp_path / "second", cache, 1)
+    text = text.replace(str(list(CLASSES)), str(list(CLASSES)[1:]))
+    checkpoint, _ = load_checkpoint(run(text, init=first))
+    assert checkpoint.record is not None
+    assert checkpoint.record.parents["init"] == load_checkpoint(first)[1]
+    assert checkpoint.record.taken == len(checkpoint.weights) - 2  # weight and bias a class
+    with pytest.raises(ConfigError, match=r"cannot teach.*of a classifier.*'atss'"):
+        run(recipe_text(tmp_path / "third", cache, 1), teacher=first)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_by_name(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = recipe_text(tmp_path, cache, 2, "save_minutes = 0.0")
+    real = loop.Run.learn
+
+    def learn(self: Run, *args: Any) -> dict[str, float]:
+        if self.standing.steps == 3:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(torch.inf)
+        return real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "learn", learn)
+        with pytest.raises(TrainingError, match=r"step 4 \(epoch 2 of .*nan.* on the batch bag 1"):
+            run(text)
+    # The checkpoint from before is a good one: the run goes on from it.
+    progress = load_checkpoint(tmp_path / "tiny/last.ckpt")[0].progress
+    assert progress is not None
+    assert progress.standing.steps == 3
+    assert all(value.isfinite().all() for value in progress.model.values())
+    assert [r["epoch"] for r in lines(run(text).parent)] == [1, 2]
+
+
+def test_an_item_that_cannot_be_read_stops_the_run_or_is_skipped_and_counted(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Windows.__getitem__
+
+    def torn(self: Windows, index: int) -> Item:
+        if index == 5:
+            raise ImageError(f"scan_{index}.png does not decode")
+        return real(self, index)
+
+    monkeypatch.setattr(Windows, "__getitem__", torn)
+    text = recipe_text(tmp_path, cache, 1)
+    with pytest.raises(DataError, match=r"training item 5.*scan_5\.png does not decode"):
+        run(text)
+    final = run(text, skip_bad=True)
+    expected = {f"{part} item 5": "scan_5.png does not decode" for part in ("training", "held-out")}
+    record = load_checkpoint(final)[0].record
+    assert record is not None
+    assert record.bad_items == expected
+    assert json.loads((final.parent / "result.json").read_text())["bad_items"] == expected
+    (line,) = lines(final.parent)
+    assert (line["bad_items"], line["bad"]) == (2, expected)
+
+
+def test_fewer_items_than_a_step_takes_are_refused(tmp_path: Path, cache: Path) -> None:
+    text = recipe_text(tmp_path, cache, 1, BEFORE.replace("batch = 2", "batch = 9"))
+    with pytest.raises(ConfigError, match=r"too few items.*expected 9 or more, found 8"):
+        run(text)
+
+
+def command(path: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "xedge.cli", "train", str(path), "--json", *more]
 
 
 @pytest.mark.full
-def test_two_processes_train_one_model(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("by", ["devices", "torchrun"])
+def test_two_processes_train_one_model(tmp_path: Path, cache: Path, by: str) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text(recipe_text(tmp_path, cache, 1).replace("batch = 4", "batch = 2"))
-    command = [Path(sys.executable).with_name("xedge"), "train", path, "--devices", "2", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    path.write_text(two_stages(tmp_path, cache).replace("batch = 4", "batch = 2"))
+    if by == "devices":
+        words = command(path, "--devices", "2")
+    else:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        words = [*torchrun, "--nproc-per-node", "2", *command(path)[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert load_checkpoint(Path(answer["checkpoint"]))[0].measured == answer["measured"]
-    (line,) = lines(parse_recipe(path.read_text()))
-    assert line["epoch"] == 1
+    (answer,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    checkpoint, _ = load_checkpoint(Path(answer["checkpoint"]))
+    assert checkpoint.measured == answer["measured"]
+    record = checkpoint.record
+    assert record is not None
+    # Two steps of the stage before and two of each main epoch, one more on each pool.
+    assert (record.processes, record.steps, record.retrained) == (2, 9, 3)
+    assert record.items_seen == 9 * 4
+    assert [line["epoch"] for line in lines(tmp_path / "tiny")] == [1, 1, 2]

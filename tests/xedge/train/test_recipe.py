@@ -10,15 +10,8 @@ from xedge.errors import ConfigError
 from xedge.models.dense import DenseConfig
 from xedge.sim import CLASSES
 from xedge.train.config import PictureData, SimulatedData
-from xedge.train.recipe import (
-    SHIPPED,
-    about,
-    load_recipe,
-    parse_recipe,
-    recipe_sha256,
-    shipped_data,
-    shipped_recipes,
-)
+from xedge.train.recipe import load_recipe, parse_recipe, recipe_sha256
+from xedge.train.shipped import SHIPPED, about, shipped_data, shipped_recipes
 
 MINIMAL = 'name = "x"\n[model]\nclasses = ["a", "b"]\n'
 
@@ -47,6 +40,16 @@ def test_a_minimal_recipe_takes_defaults() -> None:
         (MINIMAL + "[optim]\nlabel_aware_from = -0.1\n", "label_aware_from.*found -0.1"),
         (MINIMAL + '[optim]\nprecision = "half"\n', "precision.*bf16-mixed.*found 'half'"),
         (MINIMAL + "[optim]\nworkers = -1\n", "workers.*found -1"),
+        (MINIMAL + '[optim]\noptimizer = "adam"\n', "optimizer.*adamw or sgd.*found 'adam'"),
+        (MINIMAL + "[optim]\nmomentum = 1.0\n", "momentum.*below 1"),
+        (MINIMAL + "[optim]\nmomentum = 0\nnesterov = true\n", "nesterov"),
+        (MINIMAL + '[optim]\nschedule = "steps"\n', "milestones.*rising"),
+        (MINIMAL + "[optim]\nmilestones = [3]\n", "milestones.*none without"),
+        (MINIMAL + '[optim]\nschedule = "steps"\nmilestones = [8, 3]\n', "milestones.*rising"),
+        (MINIMAL + "[optim]\nlr_factors = {fc = -5}\n", "lr_factors.*0 or more"),
+        (MINIMAL + '[optim]\noversample = "all"\n', "oversample.*none or hard or easy or random"),
+        (MINIMAL + "[optim]\npool_batches = 0\n", "pool_batches.*found 0"),
+        (MINIMAL + '[before]\nprecision = "32-true"\n', "one precision.*found '32-true'"),
         (MINIMAL + "[data]\ntrain_bags = 7\n", "too few bags for one batch.*found 7"),
         (MINIMAL + "[data]\nval_bags = 0\n", "data cannot be used"),
         ('system = "yolov9"\n' + MINIMAL, "system is not known.*atss"),
@@ -148,3 +151,11 @@ def test_changes_are_toml_or_plain_words(tmp_path: Path) -> None:
     for bad in ("epochs", "=2", "a b=1"):
         with pytest.raises(ConfigError, match="change of the recipe"):
             load_recipe(tmp_path / "a.toml", [bad])
+
+
+def test_a_recipe_has_one_stage_or_two(tmp_path: Path) -> None:
+    assert list(parse_recipe(MINIMAL).stages) == ["main"]
+    text = MINIMAL + '[optim]\nlr_factors = {fc = 5}\n[before]\nepochs = 3\noptimizer = "sgd"\n'
+    recipe = parse_recipe(text)
+    assert list(recipe.stages) == ["before", "main"]
+    assert (recipe.stages["before"].epochs, recipe.stages["main"].lr_factors) == (3, {"fc": 5.0})
