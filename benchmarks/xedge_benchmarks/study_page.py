@@ -1,0 +1,109 @@
+"""Tables of studies inside a Markdown page, written from the records of their runs.
+
+A table stands between ``<!-- study: NAME -->`` and ``<!-- end -->``; what is around it is
+written by people. Nothing between the two is typed by hand, and a test says when it is stale.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from xedge.errors import ConfigError
+from xedge_benchmarks.studies import Study, runs_of
+
+Json = dict[str, Any]
+_BLOCK: Final = re.compile(r"(<!-- study: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MISSING: Final = "not measured"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation; without the latter when there is only one value.
+
+    >>> spread([0.5, 0.6, 0.7])
+    '0.600 ± 0.100'
+    >>> spread([0.5])
+    '0.500'
+    """
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return MISSING
+    mean = statistics.fmean(known)
+    return f"{mean:.3f} ± {statistics.stdev(known):.3f}" if len(known) > 1 else f"{mean:.3f}"
+
+
+def paired(ours: Mapping[int, float], base: Mapping[int, float]) -> str:
+    """Mean difference of the seeds that both have, and its sample standard deviation.
+
+    >>> paired({1: 0.5, 2: 0.7}, {1: 0.4, 2: 0.4})
+    '+0.200 ± 0.141'
+    """
+    differences = [ours[seed] - base[seed] for seed in sorted(ours.keys() & base.keys())]
+    text = spread(differences)
+    return text if text == MISSING or text.startswith("-") else f"+{text}"
+
+
+def table_of(study: Study, records: Mapping[str, Json]) -> str:
+    """The table of a study in Markdown, one row an arm; mean ± deviation over its seeds.
+
+    Args:
+        study: The study.
+        records: Records of its runs by name, as `studies.records_in` finds them.
+    """
+    first = next(iter(study.figures))
+    heads = ["", "seeds", *study.figures.values(), f"{study.figures[first]} against the first row"]
+    lines = ["| " + " | ".join([*heads, "parameters"]) + " |", "| --- " * (len(heads) + 1) + "|"]
+    base: dict[int, float] = {}
+    names = {(run.arm.label, run.seed): run.name for run in runs_of(study)}
+    for arm in study.arms:
+        runs = {s: records.get(names[arm.label, s]) for s in study.seeds}
+        done = {seed: record for seed, record in runs.items() if record is not None}
+        columns = {
+            figure: {seed: float(r["figures"].get(figure, math.nan)) for seed, r in done.items()}
+            for figure in study.figures
+        }
+        base = base or columns[first]
+        against = "" if arm == study.arms[0] else paired(columns[first], base)
+        parameters = {f"{r['parameters']:,}" for r in done.values()}
+        cells = [arm.label, str(len(done)), *(spread(list(c.values())) for c in columns.values())]
+        lines.append("| " + " | ".join([*cells, against, " / ".join(sorted(parameters))]) + " |")
+    return "\n".join([*lines, "", provenance_of(study, records), ""])
+
+
+def provenance_of(study: Study, records: Mapping[str, Json]) -> str:
+    """One line that says what the numbers of a study come from."""
+    wanted = {run.name for run in runs_of(study)}
+    mine = [record for name, record in records.items() if name in wanted]
+    if not mine:
+        return f"No run of `{study.name}` has been measured."
+    commits = sorted({commit for record in mine for commit in record["commit"].split()})
+    sizes = sorted({(r["sizes"]["train"], r["sizes"]["held_out"]) for r in mine})
+    epochs = sorted({r["epochs"] for r in mine})
+    cpus = sorted({f"{r['machine']['cpu']}, {r['machine']['cores']} cores" for r in mine})
+    hours = sum(r["seconds"] for r in mine) / 3600
+    return (
+        f"{len(mine)} of {len(wanted)} runs; commit {', '.join(commits)}; "
+        + "; ".join(f"{a} items trained on, {b} held out" for a, b in sizes)
+        + f"; {' or '.join(map(str, epochs))} epochs; {'; '.join(cpus)}; {hours:.1f} hours of one "
+        "thread each."
+    )
+
+
+def rewritten(page: str, tables: Mapping[str, str]) -> str:
+    """The page with the table of each study in its place.
+
+    Raises:
+        ConfigError: When the page asks for a study that there is not.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in tables:
+            raise ConfigError("the page has a table of an unknown study", found=name,
+                              expected=", ".join(tables))  # fmt: skip
+        return f"{match[1]}{tables[name]}{match[3]}"
+
+    return _BLOCK.sub(block, page)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from xedge_benchmarks.studies import Arm, Study, load_studies, records_in
+from xedge_benchmarks.study_page import MISSING, paired, rewritten, spread, table_of
+
+from xedge.errors import ConfigError
+
+STUDY = Study(
+    "s", "S", (Arm("a", "A", "d"), Arm("b", "B", "d")), (1, 2), {"ap50": "AP50", "ap": "AP"}
+)
+
+
+def record(ap50: float, **more: object) -> dict[str, object]:
+    return {
+        "figures": {"ap50": ap50},
+        "parameters": 1234,
+        "commit": "abc",
+        "sizes": {"train": 10, "held_out": 5},
+        "epochs": 3,
+        "machine": {"cpu": "Z80", "cores": 1},
+        "seconds": 1800.0,
+    } | more
+
+
+def test_a_row_holds_mean_and_deviation_and_the_difference_of_pairs() -> None:
+    records = {
+        "a-on-d-seed1": record(0.4),
+        "a-on-d-seed2": record(0.6),
+        "b-on-d-seed1": record(0.5),
+    }
+    table = table_of(STUDY, records)
+    a, b = table.splitlines()[2:4]
+    assert a == f"| A | 2 | 0.500 ± 0.141 | {MISSING} |  | 1,234 |"
+    # Only seed 1 has both: 0.5 - 0.4.
+    assert b == f"| B | 1 | 0.500 | {MISSING} | +0.100 | 1,234 |"
+    assert "3 of 4 runs; commit abc; 10 items trained on, 5 held out; 3 epochs; Z80" in table
+    assert "1.5 hours" in table
+
+
+def test_what_was_not_run_is_not_measured() -> None:
+    table = table_of(STUDY, {})
+    assert table.count(MISSING) == 5  # two figures an arm, and a difference
+    assert "No run of `s` has been measured." in table
+
+
+def test_a_worse_arm_has_a_minus() -> None:
+    assert paired({1: 0.2, 2: 0.2}, {1: 0.3, 2: 0.3}) == "-0.100 ± 0.000"
+    assert spread([]) == MISSING
+
+
+def test_only_what_stands_between_the_marks_is_written() -> None:
+    page = "Text.\n<!-- study: s -->\nold\n<!-- end -->\nMore | text.\n"
+    new = rewritten(page, {"s": "| new |\n"})
+    assert new == "Text.\n<!-- study: s -->\n| new |\n<!-- end -->\nMore | text.\n"
+    assert rewritten(new, {"s": "| new |\n"}) == new
+    with pytest.raises(ConfigError, match="unknown study"):
+        rewritten(page, {})
+
+
+def test_the_results_page_holds_what_the_records_say(repository: Path) -> None:
+    records = records_in(repository / "benchmarks/results")
+    studies = load_studies(repository / "benchmarks/studies.toml")
+    page = (repository / "docs/results.md").read_text(encoding="utf-8")
+    tables = {study.name: table_of(study, records) for study in studies}
+    assert rewritten(page, tables) == page, "xedge bench studies --page docs/results.md"
+    for name in tables:
+        assert f"<!-- study: {name} -->" in page
