@@ -34,13 +34,20 @@ class TrunkConfig:
     pretrained: bool = False
 
 
-def make_backbone(config: TrunkConfig, planes: int) -> Any:
+def make_backbone(config: TrunkConfig, planes: int, maps: int | None = None) -> Any:
     """Timm's backbone of a configuration, taking ``planes`` input planes.
+
+    Args:
+        config: The configuration.
+        planes: Number of input planes.
+        maps: Feature maps that it offers, from the finest on; None for all.
 
     Raises:
         ConfigError: When timm has no such model, refuses the options or cannot get the weights.
     """
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.options.items()}
+    if maps is not None:
+        options["out_indices"] = tuple(range(maps))
     try:
         return timm.create_model(
             config.backbone,
@@ -78,6 +85,10 @@ class Trunk(nn.Module):
                 found=str(missing),
             )
         self.taps = [info[s][0] for s in config.strides]
+        if max(self.taps) + 1 < len(info):
+            # Layers behind the last tap would be run for nothing and get no gradient, which stops
+            # a run on several processes. timm leaves them out, once the taps are known.
+            self.backbone = make_backbone(config, planes, max(self.taps) + 1)
         self.channels = [info[s][1] for s in config.strides]
         self.attention = nn.ModuleList(attention(config.attention, c) for c in self.channels)
         extra = planes - 3

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from xedge.models.base import Classifier, Detector, ModelConfig
 from xedge.models.dense import DenseConfig, DenseDetector
+from xedge.models.ssd import SSD, SSDConfig
 from xedge.train.criterion import Criterion, Setting
 from xedge.train.losses.atss import atss_criterion
 from xedge.train.losses.fcos import fcos_criterion
+from xedge.train.losses.ssd import SSDCriterion
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
     {
         "atss": System(DenseConfig, DenseDetector, atss_criterion),
         "fcos": System(DenseConfig, DenseDetector, fcos_criterion),
+        "ssd": System(SSDConfig, SSD, SSDCriterion),
     }
 )
 """Name in a recipe to system."""

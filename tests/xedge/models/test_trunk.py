@@ -20,6 +20,12 @@ def test_maps_come_at_the_strides_that_were_asked_for() -> None:
     assert trunk.channels == [8, 16]
 
 
+def test_nothing_lies_behind_the_last_tap() -> None:
+    trunk = Trunk(ModelConfig(classes=("a",)), TrunkConfig(options=TINY, strides=(8, 16)))
+    sum(m.sum() for m in trunk(PLANES)).backward()
+    assert all(p.grad is not None for p in trunk.parameters())
+
+
 def test_planes_are_normalised_before_the_backbone() -> None:
     plain = Trunk(ModelConfig(classes=("a",)), TrunkConfig(options=TINY)).eval()
     moved = Trunk(
