@@ -1,7 +1,7 @@
 """Every system of the papers trains, gets better, is evaluated and comes back from its checkpoint.
 
-Tiny recipes run as they are but for the data: 64 small simulated bags, two epochs. The everyday tier
-takes one of each host; the full tier takes all.
+Tiny recipes run as they are but for the data: 64 small simulated bags, two epochs. The everyday
+tier takes one of each host; the full tier takes all.
 """
 
 from __future__ import annotations
