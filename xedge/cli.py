@@ -41,6 +41,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "onnxruntime": "ort",
         "onnxscript": "export",
         "openvino": "openvino",
+        "sklearn": "train",
         "tensorrt_rtx": "tensorrt-rtx",
         "tensorboard": "train",
         "timm": "train",

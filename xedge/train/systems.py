@@ -13,6 +13,7 @@ from xedge.models.ssd import SSD, SSDConfig
 from xedge.train.criterion import Criterion, Setting
 from xedge.train.losses.atss import atss_criterion
 from xedge.train.losses.fcos import fcos_criterion
+from xedge.train.losses.paa import PAACriterion
 from xedge.train.losses.ssd import SSDCriterion
 
 
@@ -35,6 +36,7 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
     {
         "atss": System(DenseConfig, DenseDetector, atss_criterion),
         "fcos": System(DenseConfig, DenseDetector, fcos_criterion),
+        "paa": System(DenseConfig, DenseDetector, PAACriterion),
         "ssd": System(SSDConfig, SSD, SSDCriterion),
     }
 )

@@ -33,6 +33,7 @@ def shapes(config: DenseConfig) -> dict[str, tuple[int, ...]]:
         ("atss-lacls-0-2-0-tiny", "atss-tiny"),
         ("atss-lareg-tiny", "atss-tiny"),
         ("fcos-lacls-tiny", "fcos-tiny"),
+        ("paa-lacls-tiny", "paa-tiny"),
     ],
 )
 def test_la_is_the_only_difference_of_a_pair(with_la: str, without: str) -> None:
@@ -63,7 +64,7 @@ def test_coefficients_are_those_of_the_paper_and_leave_an_idle_la_the_identity()
     found = {
         name: model_config(f"{name}-tiny").coefficients
         for name in ("atss-lacls", "atss-lacls-0-2-0", "atss-lacls-05-1-0", "atss-lacls-15-0-1",
-                     "atss-lareg", "fcos-lacls")
+                     "atss-lareg", "fcos-lacls", "paa-lacls")
     }  # fmt: skip
     assert list(found.values()) == [
         Coefficients(1.0, 1.0, 1.0),
@@ -72,5 +73,6 @@ def test_coefficients_are_those_of_the_paper_and_leave_an_idle_la_the_identity()
         Coefficients(1.5, 0.0, 1.0),
         Coefficients(0.5, 1.0, 0.0),
         Coefficients(1.0, 5.0, 5.0),
+        Coefficients(1.0, 1.0, 1.0),
     ]
     assert {k.a + k.b / 2 - k.c / 2 for k in found.values()} == {1.0}  # equation 8

@@ -70,7 +70,7 @@ def made(host: str, config: DenseConfig) -> tuple[DenseDetector, Criterion]:
 
 
 def test_the_hosts_are_those_of_the_paper() -> None:
-    assert HOSTS == ["atss", "fcos"]
+    assert HOSTS == ["atss", "fcos", "paa"]
 
 
 @pytest.mark.parametrize("form", FORMS)
