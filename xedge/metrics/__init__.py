@@ -22,6 +22,7 @@ from xedge.metrics.matching import COCO_THRESHOLDS, Truth
 from xedge.metrics.multilabel import (
     MultilabelPrecision,
     PointingAccuracy,
+    best_image_threshold,
     multilabel_average_precision,
     pointing_accuracy,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Truth",
     "area_under_curve",
     "average_precision",
+    "best_image_threshold",
     "best_threshold",
     "binomial_interval",
     "coco_average_precision",

@@ -198,13 +198,27 @@ def best_threshold(
     parts = [match_all(images, label, thresholds=(0.5,)) for label in range(classes)]
     objects = sum(part.objects for part in parts)
     scores = np.concatenate([part.scores[~part.ignored[0]] for part in parts])
-    if not objects or not scores.size:
-        return math.nan
     hits = np.concatenate([part.hit[0][~part.ignored[0]] for part in parts])
+    return threshold_of_best_f(scores, hits, objects, beta)
+
+
+def threshold_of_best_f(
+    scores: F32, hits: npt.NDArray[np.bool_], positives: int, beta: float
+) -> float:
+    """The threshold with the best F-beta, as `best_threshold` says, of answers already judged.
+
+    Args:
+        scores: float32 ``[n]``, of each answer.
+        hits: bool ``[n]``, which of them are right.
+        positives: How many right ones there could be.
+        beta: How much recall weighs against precision.
+    """
+    if not positives or not scores.size:
+        return math.nan
     order = np.argsort(-scores, kind="stable")
     scores, found = scores[order], np.cumsum(hits[order])
     kept = np.arange(1, scores.size + 1)
-    f_beta = (1 + beta**2) * found / (kept + beta**2 * objects)
+    f_beta = (1 + beta**2) * found / (kept + beta**2 * positives)
     # A threshold keeps all detections of one score or none of them.
     f_beta[:-1][scores[1:] == scores[:-1]] = -1
     last = int(f_beta.argmax())

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.errors import InputError
-from xedge.metrics.detection import mean_of_known
+from xedge.metrics.detection import mean_of_known, threshold_of_best_f
 from xedge.metrics.matching import Truth, check_labels
 from xedge.types import F32
 
@@ -58,6 +58,26 @@ class PointingAccuracy:
     images_by_class: tuple[int, ...]
 
 
+def _check(scores: Scores, presence: npt.NDArray[np.int8]) -> None:
+    if scores.ndim != 2 or scores.shape != presence.shape:
+        raise InputError(
+            "scores and presence do not fit together",
+            expected="[images, classes] of both",
+            found=f"{scores.shape} and {presence.shape}",
+        )
+    if not np.isfinite(scores).all():
+        raise InputError("a score cannot be ranked", expected="finite scores", found="NaN or inf")
+    known = presence.dtype.kind == "i" and np.isin(presence, (-1, 0, 1)).all()
+    # Marks of 0 and 1 would make every image without the class a difficult one, and each AP 1.
+    if not known or ((presence == 0).any() and not (presence == -1).any()):
+        raise InputError(
+            "the presence of classes cannot be read",
+            expected="integers 1 (holds it), -1 (does not) and 0 (difficult)",
+            found=f"{presence.dtype} {np.unique(presence)[:5].tolist()}",
+            remedy="Mark absence by -1",
+        )
+
+
 def _precision_at_positives(scores: Scores, positive: npt.NDArray[np.bool_]) -> float:
     """Mean of the precision at each positive, among all images with its score or a better one."""
     order = np.argsort(-scores, kind="stable")
@@ -86,23 +106,7 @@ def multilabel_average_precision(
         InputError: When the shapes differ, a score is not finite, or presence is something else:
             marks of 0 and 1, say, without a single -1.
     """
-    if scores.ndim != 2 or scores.shape != presence.shape:
-        raise InputError(
-            "scores and presence do not fit together",
-            expected="[images, classes] of both",
-            found=f"{scores.shape} and {presence.shape}",
-        )
-    if not np.isfinite(scores).all():
-        raise InputError("a score cannot be ranked", expected="finite scores", found="NaN or inf")
-    known = presence.dtype.kind == "i" and np.isin(presence, (-1, 0, 1)).all()
-    # Marks of 0 and 1 would make every image without the class a difficult one, and each AP 1.
-    if not known or ((presence == 0).any() and not (presence == -1).any()):
-        raise InputError(
-            "the presence of classes cannot be read",
-            expected="integers 1 (holds it), -1 (does not) and 0 (difficult)",
-            found=f"{presence.dtype} {np.unique(presence)[:5].tolist()}",
-            remedy="Mark absence by -1",
-        )
+    _check(scores, presence)
     judged = presence != 0
     positive = presence == 1
     by_class = tuple(
@@ -114,6 +118,32 @@ def multilabel_average_precision(
         by_class=by_class,
         positives_by_class=tuple(int(count) for count in positive.sum(axis=0)),
         judged_by_class=tuple(int(count) for count in judged.sum(axis=0)),
+    )
+
+
+def best_image_threshold(
+    scores: Scores, presence: npt.NDArray[np.int8], beta: float = 2.0
+) -> float:
+    """The score threshold at which F-beta over all images and classes is highest.
+
+    Each pair of image and class is one answer; difficult ones are left out.
+
+    Args:
+        scores: As for `multilabel_average_precision`, 0..1.
+        presence: Likewise.
+        beta: How much recall weighs against precision, as in `best_threshold`.
+
+    Returns:
+        Halfway between the last score that is kept and the next; NaN where no image holds a class.
+
+    Raises:
+        InputError: As `multilabel_average_precision` says.
+    """
+    _check(scores, presence)
+    judged = presence != 0
+    positive = presence[judged] == 1
+    return threshold_of_best_f(
+        scores[judged].astype(np.float32), positive, int(positive.sum()), beta
     )
 
 

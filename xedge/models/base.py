@@ -71,8 +71,13 @@ class Classifier(nn.Module, ABC):
         """Score of each class, ``[N, C]`` in 0..1."""
 
     @abstractmethod
-    def locate(self, outputs: Any) -> Tensor:
-        """Localisation map of each class, ``[N, C, h, w]``: large where it speaks for it."""
+    def locate(self, outputs: Any, size: tuple[int, int] | None = None) -> Tensor:
+        """Localisation map of each class, ``[N, C, h, w]``: large where it speaks for it.
+
+        Args:
+            outputs: Of `forward`.
+            size: h and w; those of the model's finest map where nothing else is asked for.
+        """
 
 
 def top_candidates(boxes: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from xedge.metrics import Truth
 from xedge.train.sample import Sample
 
 
@@ -82,3 +83,18 @@ def collate(items: list[Item]) -> Batch:
         [item.levels for item in items],
         torch.stack([item.presence for item in items]),
     )
+
+
+def truth_of(batch: Batch) -> list[Truth]:
+    """The truth of each item of a batch; objects of a class that is marked 0 are difficult."""
+    return [
+        Truth(
+            box.numpy(),
+            label.numpy().astype(np.int32),
+            level.numpy().astype(np.int32),
+            (presence[label] == 0).numpy(),
+        )
+        for box, label, level, presence in zip(
+            batch.boxes, batch.labels, batch.levels, batch.presence, strict=True
+        )
+    ]

@@ -1,4 +1,4 @@
-"""What a model in PyTorch is worth: AP by class and level, multi-label AP, and |w| of LA."""
+"""What a model in PyTorch is worth; of a detector, AP by class and level, and |w| of LA."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from xedge.metrics import Truth, average_precision, best_threshold
-from xedge.models.base import Detector, top_candidates
+from xedge.models.base import Classifier, Detector, top_candidates
 from xedge.models.dense import DenseDetector
 from xedge.models.label_aware import Update
 from xedge.postprocess import detections
 from xedge.spec import ModelSpec
-from xedge.train.batch import Batch
+from xedge.train.batch import Batch, truth_of
+from xedge.train.classified import measure_classifier
 from xedge.types import Detections
 
 
@@ -68,14 +69,6 @@ def to_detections(spec: ModelSpec, boxes: Tensor, scores: Tensor, labels: Tensor
     return detections(outputs, spec, spec.height, spec.width, spec.score_threshold)
 
 
-def truth_of(batch: Batch) -> list[Truth]:
-    """The truth of each item of a batch."""
-    return [
-        Truth(b.numpy(), c.numpy().astype(np.int32), o.numpy().astype(np.int32))
-        for b, c, o in zip(batch.boxes, batch.labels, batch.levels, strict=True)
-    ]
-
-
 @torch.no_grad()
 def screen_windows(
     model: Detector,
@@ -126,12 +119,14 @@ def summarise(
 
 
 def measure(
-    model: Detector,
+    model: Detector | Classifier,
     spec: ModelSpec,
     batches: Iterable[Batch],
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Figures of a detector on the held-out items; one with LA is measured with it and without."""
+    """Figures of a model on the held-out items; one with LA is measured with it and without."""
+    if isinstance(model, Classifier):
+        return measure_classifier(model, batches, advance)
     figures: dict[str, float] = {}
     size: UpdateSize | None = None
     aware = isinstance(model, DenseDetector) and model.config.label_aware

@@ -84,7 +84,6 @@ def validate(
     bad = run.standing.bad
     batches = Batches(held_out, chosen, "held-out", optim.workers, skip_bad, bad)
     with meter.task("held out", len(batches)) as advance:
-        assert isinstance(model, Detector)
         return measure(model, spec, batches, advance)
 
 

@@ -8,10 +8,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from xedge.models.base import Classifier, Detector, ModelConfig
+from xedge.models.chr import CHR, CHRConfig
 from xedge.models.dense import DenseConfig, DenseDetector
 from xedge.models.ssd import SSD, SSDConfig
 from xedge.train.criterion import Criterion, Setting
 from xedge.train.losses.atss import atss_criterion
+from xedge.train.losses.chr import CHRCriterion
 from xedge.train.losses.fcos import fcos_criterion
 from xedge.train.losses.paa import PAACriterion
 from xedge.train.losses.ssd import SSDCriterion
@@ -37,6 +39,7 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
         "atss": System(DenseConfig, DenseDetector, atss_criterion),
         "fcos": System(DenseConfig, DenseDetector, fcos_criterion),
         "paa": System(DenseConfig, DenseDetector, PAACriterion),
+        "chr": System(CHRConfig, CHR, CHRCriterion),
         "ssd": System(SSDConfig, SSD, SSDCriterion),
     }
 )

@@ -10,7 +10,11 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score
 
 from xedge.errors import InputError
-from xedge.metrics import multilabel_average_precision, pointing_accuracy
+from xedge.metrics import (
+    best_image_threshold,
+    multilabel_average_precision,
+    pointing_accuracy,
+)
 
 
 def column(*values: float) -> np.ndarray:
@@ -168,3 +172,19 @@ def test_points_of_other_images_are_refused(truth) -> None:
         pointing_accuracy(np.zeros((1, 2), np.float32), [truth()])
     with pytest.raises(InputError, match="no class"):
         pointing_accuracy(points((1, 1)), [truth((0, 0, 9, 9, 1))])
+
+
+def test_the_best_threshold_pools_images_and_classes_without_the_difficult_ones() -> None:
+    # Judged pairs by falling score: hit .9, miss .8, hit .7, miss .2. F2 at .9: 5 / (1 + 8);
+    # at .7: 10 / (3 + 8), the best; all: 10 / (4 + 8).
+    scores = np.array([[0.9, 0.8], [0.7, 0.2], [0.95, 0.6]], np.float32)
+    presence = np.array([[1, -1], [1, -1], [0, 0]], np.int8)
+    assert best_image_threshold(scores, presence) == pytest.approx((0.7 + 0.2) / 2)
+    # Precision is all that counts: the first hit alone is best.
+    assert best_image_threshold(scores, presence, beta=0.0) == pytest.approx((0.9 + 0.8) / 2)
+
+
+def test_there_is_no_best_threshold_where_nothing_is_held() -> None:
+    assert math.isnan(best_image_threshold(column(0.5, 0.4), marks(-1, 0)))
+    with pytest.raises(InputError, match="do not fit together"):
+        best_image_threshold(column(0.5, 0.4), marks(1))
