@@ -11,7 +11,6 @@ import torch
 import torch.distributed
 
 from xedge.errors import ConfigError
-from xedge.models.base import Detector
 from xedge.train.checkpoint import Checkpoint, load_checkpoint
 from xedge.train.criterion import Moment
 from xedge.train.data import Items, data_digest, open_data
