@@ -32,7 +32,7 @@ def model_from_bundle(bundle: Bundle) -> DenseDetector:
     """
     graph = ir.serde.deserialize_model(onnx.load_model_from_string(bundle.model())).graph
     recipe = parse_recipe(bundle.recipe)
-    model = deployable(SYSTEMS[recipe.system].build(recipe.model).eval())
+    model = deployable(SYSTEMS[recipe.system].bare(recipe.model).eval())
     drop_batch_norms(model.pyramid.trunk.backbone)
     deployed = DeployedDense(model, Stage(bundle.spec.stage), bundle.spec.candidates)
     ran = _order_of_calls(deployed, bundle.spec.height, bundle.spec.width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import timm
@@ -32,6 +32,21 @@ class TrunkConfig:
     strides: tuple[int, ...] = (8, 16, 32)
     attention: str = "none"
     pretrained: bool = False
+
+
+def without_fetching(model: ModelConfig) -> ModelConfig:
+    """The configuration with weights that are not fetched, for a model that others are loaded into.
+
+    Args:
+        model: One whose `TrunkConfig` is an attribute of it.
+    """
+    parts = {f.name: getattr(model, f.name) for f in fields(model)}
+    bare: dict[str, Any] = {
+        name: replace(part, pretrained=False)
+        for name, part in parts.items()
+        if isinstance(part, TrunkConfig)
+    }
+    return replace(model, **bare)
 
 
 def make_backbone(config: TrunkConfig, planes: int, maps: int | None = None) -> Any:

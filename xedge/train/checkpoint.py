@@ -132,7 +132,7 @@ class Checkpoint:
             ConfigError: When they are not those of the recipe's model.
         """
         recipe = self.recipe
-        model = SYSTEMS[recipe.system].build(recipe.model)
+        model = SYSTEMS[recipe.system].bare(recipe.model)
         wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         given = {name: tuple(value.shape) for name, value in self.weights.items()}
         if wrong := sorted(wanted.items() ^ given.items()):

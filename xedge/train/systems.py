@@ -11,6 +11,7 @@ from xedge.models.base import Classifier, Detector, ModelConfig
 from xedge.models.chr import CHR, CHRConfig
 from xedge.models.dense import DenseConfig, DenseDetector
 from xedge.models.ssd import SSD, SSDConfig
+from xedge.models.trunk import without_fetching
 from xedge.train.criterion import Criterion, Setting
 from xedge.train.losses.atss import atss_criterion
 from xedge.train.losses.chr import CHRCriterion
@@ -32,6 +33,10 @@ class System:
     config: type[ModelConfig]
     build: Callable[[Any], Detector | Classifier]
     criterion: Callable[[Setting], Criterion]
+
+    def bare(self, config: ModelConfig) -> Detector | Classifier:
+        """The model of such a configuration to load weights into: none are fetched first."""
+        return self.build(without_fetching(config))
 
 
 SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(

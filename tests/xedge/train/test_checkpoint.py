@@ -47,6 +47,18 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_weights_that_began_as_fetched_ones_come_back_without_a_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    weights = DenseDetector(Checkpoint(RECIPE, {}, {}, "").recipe.model).state_dict()
+    fetched = RECIPE.replace("[model.pyramid]\n", "[model.pyramid]\npretrained = true\n")
+    checkpoint = Checkpoint(fetched, weights, {}, "")
+    assert checkpoint.recipe.model.pyramid.pretrained
+    for name, value in checkpoint.model().state_dict().items():
+        assert torch.equal(value, weights[name])
+
+
 def test_the_spec_names_parents_and_thresholds() -> None:
     spec = Checkpoint(RECIPE, {}, {"ap50": 0.5}, "abc").spec("d" * 64)
     assert spec.parents["checkpoint"] == "d" * 64
