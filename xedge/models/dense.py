@@ -242,8 +242,9 @@ class DenseHead(nn.Module):
         config = self.config
         if config.label_aware_by == "early":
             assert self.early is not None, "built without its weights"
-            # The first prediction is a constant, as in LAcls. No torch.no_grad: autocast would
-            # keep the weights it casts in there, and the second pass would find them constant.
+            # The first prediction is a constant, as in LAcls. No torch.no_grad: the autocast of
+            # PyTorch before its pull request 165068 keeps the weights that it casts in there, and
+            # the second pass would find them constant.
             scores = self.classify(x.detach()).float().sigmoid().detach()
             refined, weight = self.early(x, scores, label)
             return refined, Update(weight.detach(), scores)

@@ -172,13 +172,16 @@ def test_labels_can_be_made_of_a_first_pass() -> None:
 
 @pytest.mark.parametrize("by", ["class", "early"])
 def test_a_first_pass_under_autocast_leaves_the_gradients_of_the_second(by: str) -> None:
-    """Autocast keeps the weights it casts: the first pass must not make them constants."""
+    """An older autocast keeps the weights it casts, which the first pass must not make constants.
+
+    With a PyTorch that has its pull request 165068 this cannot fail; older ones are supported too.
+    """
     torch.manual_seed(0)
     model = DenseDetector(replace(CONFIG, label_aware_by=by))
     planes = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     labels = [torch.rand(1, 3, 64 // s, 64 // s).round() for s in (8, 16, 32)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        outputs, _ = model(planes, lambda first: labels)
+        outputs, _ = model(planes, labels if by == "early" else lambda first: labels)
     sum(o.logits.sum() + o.distances.sum() for o in outputs).backward()
     for name in ("cls_tower.0.weight", "reg_tower.0.weight", "cls.weight", "reg.weight"):
         assert model.head.get_parameter(name).grad is not None, name
