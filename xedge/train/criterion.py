@@ -47,7 +47,11 @@ class Moment:
 
 
 class Criterion(Protocol):
-    """The loss of a step."""
+    """The loss of a step.
+
+    It keeps nothing from step to step and draws from torch's own generator, which each step seeds
+    anew: that is how a run that was killed goes on with the very same numbers.
+    """
 
     def __call__(
         self, model: nn.Module, batch: Batch, moment: Moment

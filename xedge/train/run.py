@@ -236,8 +236,8 @@ class Run:
             self.wrapped, self.optimizer, max_norm=self.optim.clip, error_if_nonfinite=False
         )
         # A loss scaler skips such a step by itself and goes on with a smaller scale.
-        scaled = self.recipe.optim.precision == "16-mixed"
-        if not scaled and norm is not None and not math.isfinite(float(norm)):
+        lost = norm is not None and not math.isfinite(float(norm))
+        if lost and not self.fabric.strategy.precision.state_dict():
             raise self._not_a_number("gradient", batch, figures)
         self.optimizer.step()
         self.averaged.update_parameters(self.model)
