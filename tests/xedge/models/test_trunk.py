@@ -60,7 +60,7 @@ def test_attention_stands_behind_every_map(name: str) -> None:
 def test_weights_that_cannot_be_fetched_are_an_error_of_the_recipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     config = TrunkConfig(backbone="resnet18d", pretrained=True)
     with pytest.raises(ConfigError, match="needs a network"):
         Trunk(ModelConfig(classes=("a",)), config)
