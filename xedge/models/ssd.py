@@ -24,7 +24,6 @@ from xedge.models.base import Detector, ModelConfig, centres
 from xedge.models.trunk import Trunk, TrunkConfig
 
 LOSSES: Final = ("multibox", "focal")
-L2_SCALE: Final = 20.0
 VARIANCES: Final = (0.1, 0.2)
 """Units of the offsets: of the centre in a prior's sides, of the logarithm of the sides."""
 RARE: Final = 0.01
@@ -37,6 +36,8 @@ class SSDConfig(ModelConfig):
 
     Attributes:
         trunk: Backbone; it taps two strides, the second twice the first: VGG's conv4_3, conv5_3.
+        l2_scale: Length that the first level's features begin with; 20 suits VGG's 512 channels, a
+            narrow backbone wants less, in proportion to the root of its channels.
         width: Channels of fc6 and fc7, the second level.
         extra: Channels of each further level; a 1x1 convolution to half of them comes before.
         extra_strides: Stride of each further level's 3x3 convolution: 2 with a border of one
@@ -50,6 +51,7 @@ class SSDConfig(ModelConfig):
     trunk: TrunkConfig = field(
         default_factory=lambda: TrunkConfig(backbone="vgg16", strides=(8, 16))
     )
+    l2_scale: float = 20.0
     width: int = 1024
     extra: tuple[int, ...] = (512, 256, 256, 256)
     extra_strides: tuple[int, ...] = (2, 2, 1, 1)
@@ -68,6 +70,7 @@ class SSDConfig(ModelConfig):
                 len(strides) == 2 and strides[1] == 2 * strides[0],
                 "two, the second twice the first",
             ),
+            "l2_scale": (self.l2_scale > 0, "a number above 0"),
             "width": (self.width >= 1, "1 or more"),
             "extra": (all(c >= 2 for c in self.extra), "2 channels or more a level"),
             "extra_strides": (
@@ -186,9 +189,9 @@ def decode(offsets: Tensor, priors: Tensor) -> Tensor:
 class L2Norm(nn.Module):
     """Features of length 1 at every location, times a learned scale a channel (section 3.1)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.full((channels, 1, 1), L2_SCALE))
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), scale))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scaled features, float32 of the shape of x, ``[N, F, H, W]``."""
@@ -230,7 +233,7 @@ class SSD(Detector):
             if isinstance(layer, nn.MaxPool2d) and layer.padding == 0:
                 layer.ceil_mode = True
         fine, coarse = self.trunk.channels
-        self.norm = L2Norm(fine)
+        self.norm = L2Norm(fine, config.l2_scale)
         self.second = second_level(coarse, config.width)
         befores = (config.width, *config.extra[:-1])
         self.further = nn.ModuleList(

@@ -124,7 +124,7 @@ def test_decoding_undoes_encoding(seed: int) -> None:
 
 
 def test_the_first_levels_features_have_the_learned_length() -> None:
-    norm = L2Norm(6)
+    norm = L2Norm(6, 20.0)
     norm.scale.data[2] = 5
     x = torch.randn(2, 6, 3, 4)
     expected = F.normalize(x, dim=1) * 20
@@ -190,6 +190,7 @@ def test_every_parameter_is_reached_by_the_gradient(doam: DOAMConfig | None) -> 
     [
         ({"trunk": TrunkConfig(strides=(8, 16, 32))}, r"trunk.strides.*twice.*\(8, 16, 32\)"),
         ({"trunk": TrunkConfig(strides=(8, 32))}, "trunk.strides"),
+        ({"l2_scale": 0.0}, "model.l2_scale"),
         ({"width": 0}, "model.width"),
         ({"extra": (1,)}, "model.extra cannot"),
         ({"extra_strides": (2, 2)}, "extra_strides.*as many"),
