@@ -107,6 +107,7 @@ def train(
     folder = options.folder or recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
     fabric = launch(recipe, options.devices)
+    meter = meter if fabric.is_global_zero else Meter(quiet=True)
     items, held_out = (open_data(recipe, options.data, train=part) for part in (True, False))
     run = start_run(
         fabric,

@@ -37,9 +37,12 @@ PATIENCE = datetime.timedelta(hours=6)
 
 
 def code_mark() -> str:
-    """The commit of the code in 12 digits, ``+`` behind it when files differ from it."""
+    """The commit of the code in 12 digits, ``+`` behind it when files differ from it.
+
+    Outside a checkout, the package's version. One word, since a run may have several.
+    """
     code = code_version()
-    return f"{code.commit[:12]}{'+' if code.dirty else ''}"
+    return f"{code.commit.replace(' ', '-')[:12]}{'+' if code.dirty else ''}"
 
 
 def launch(recipe: Recipe, devices: int) -> Fabric:
@@ -201,8 +204,7 @@ class Run:
                 remedy="Give the same --data, --teacher, --init and --devices, "
                 "or start over with --fresh",
             )
-        if checkpoint.commit not in self.commit.split(" "):
-            self.commit = f"{checkpoint.commit} {self.commit}"
+        self.commit = " ".join(dict.fromkeys([*checkpoint.commit.split(), self.commit]))
         while self.standing.stage != progress.standing.stage:
             self.next_stage()
         self.model.load_state_dict(progress.model)

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from xedge.errors import DataError, ImageError
 from xedge.train.batch import Item
+from xedge.train.config import PictureData
+from xedge.train.pictures import Pictures, open_pictures
 from xedge.train.reading import Batches
 
 
@@ -74,3 +81,26 @@ def test_what_is_no_fault_of_the_data_is_raised_as_it_is() -> None:
 
     with pytest.raises(ZeroDivisionError):
         names(Batches(Wrong(set()), [[0]], "training", 0, True, {}))  # type: ignore[arg-type]
+
+
+def test_a_torn_picture_of_a_data_set_is_named(tmp_path: Path) -> None:
+    images, annotations = [], []
+    for k in range(6):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((40, 40, 3), 40 * k, np.uint8))
+        images.append({"id": k, "file_name": f"{k}.png", "width": 40, "height": 40})
+        box = {"image_id": k, "category_id": 1, "bbox": [5, 5, 9, 9], "area": 81}
+        annotations.append({"id": k, **box})
+    table = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "Gun"}]}
+    (tmp_path / "annotations.json").write_text(json.dumps(table))
+    data = PictureData(format="coco", held_out_part="-", height=32, width=32, cache="")
+    items = Pictures(open_pictures(data, ("gun",), tmp_path, train=True), data, 0, train=True)
+    torn = items.images.records[2].path
+    torn.write_bytes(torn.read_bytes()[:50])
+    items.images.records[4].path.unlink()
+    chosen, bad = [[0, 2], [4, 1]], dict[str, str]()
+    with pytest.raises(DataError, match=rf"training item 2 .*{torn.name}"):
+        names(Batches(items, chosen, "training", 1, False, {}))
+    found = names(Batches(items, chosen, "training", 1, True, bad))
+    records = [record.name for record in items.images.records]
+    assert found == [[records[0], records[3]], [records[5], records[1]]]
+    assert set(bad) == {"training item 2", "training item 4"}

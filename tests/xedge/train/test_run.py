@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,12 +15,16 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from xedge.errors import TrainingError
+from xedge.models.base import Classifier
+from xedge.provenance import CodeVersion
 from xedge.train.batch import Batch, collate
+from xedge.train.checkpoint import Checkpoint
 from xedge.train.criterion import Moment
 from xedge.train.data import open_data
 from xedge.train.options import RunOptions
-from xedge.train.recipe import parse_recipe
-from xedge.train.run import Run, start_run
+from xedge.train.recipe import load_recipe, parse_recipe
+from xedge.train.run import Run, code_mark, load_teacher, start_run
+from xedge.train.systems import SYSTEMS
 
 TinyRecipe = Callable[..., str]
 
@@ -81,6 +86,33 @@ def test_a_gradient_that_is_not_finite_stops_a_run_without_a_scaler(
     with pytest.raises(TrainingError, match=r"the gradient of step 1 .*loss 0, lr 0\.1.*bag \d+"):
         run.learn(batch_of(text), Moment(), 0.1)
     assert all(torch.equal(value, before[n]) for n, value in run.model.state_dict().items())
+
+
+def test_a_run_names_each_commit_that_trained_it_once(
+    tmp_path: Path, tiny_recipe: TinyRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, last = tiny_recipe(tmp_path, 1), tmp_path / "last.ckpt"
+    for commit, expected in (("a", "a"), ("b", "a b"), ("b", "a b"), ("c+", "a b c+")):
+        run = begun(text, Fabric(accelerator="cpu"))
+        run.commit = commit
+        if last.exists():
+            run.resume(last)
+        assert run.commit == expected
+        run.checkpoint(finished=False).save(last)
+    monkeypatch.setattr("xedge.train.run.code_version", lambda: CodeVersion("xedge 0.1.0", False))
+    assert code_mark() == "xedge-0.1.0"
+
+
+def test_a_classifier_teaches_and_is_not_taught(tmp_path: Path) -> None:
+    recipe, text = load_recipe(Path("chr-tiny"))
+    weights = SYSTEMS[recipe.system].build(recipe.model).state_dict()
+    path = tmp_path / "teacher.ckpt"
+    Checkpoint(text, weights, {}, "0").save(path)
+    teacher, digest = load_teacher(path)
+    assert isinstance(teacher, Classifier)
+    assert not teacher.training
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 DRIFT = """
