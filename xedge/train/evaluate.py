@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xedge.metrics import Truth, average_precision, best_threshold
+from xedge.metrics import (
+    Truth,
+    average_precision,
+    best_threshold,
+    coco_average_precision,
+    recall_at_false_alarm_rate,
+)
 from xedge.models.base import Classifier, Detector, top_candidates
 from xedge.models.dense import DenseDetector
 from xedge.models.label_aware import Update
@@ -18,6 +25,9 @@ from xedge.spec import ModelSpec
 from xedge.train.batch import Batch, truth_of
 from xedge.train.classified import measure_classifier
 from xedge.types import Detections
+
+FALSE_ALARMS: Final = 0.05
+"""Share of the clean bags that may alarm where recall is stated."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +113,11 @@ def screen_windows(
 def summarise(
     found: list[Detections], truth: list[Truth], classes: tuple[str, ...], prefix: str = ""
 ) -> dict[str, float]:
-    """AP50, AP, AP50 by class and by occlusion level, and the score threshold with the best F2.
+    """AP50, AP, AP50 by class and by occlusion level, COCO's AP by size, what a lane would find.
 
-    What has no object is left out.
+    ``coco_*`` is COCO's own average precision (101 points). ``recall_fa05`` is the share of the
+    objects, ``bags_fa05`` that of the bags with one, that are found when at most 5 % of the clean
+    bags alarm. ``alarm_threshold`` has the best F2. What has no object is left out.
     """
     whole = average_precision(found, truth, len(classes))
     figures = {f"{prefix}ap50": whole.ap50, f"{prefix}ap": whole.ap}
@@ -114,6 +126,14 @@ def summarise(
     for level in (1, 2, 3):
         part = average_precision(found, truth, len(classes), level=level)
         figures[f"{prefix}ap50_OL{level}"] = part.ap50
+    coco = coco_average_precision(found, truth, len(classes))
+    figures[f"{prefix}coco_ap"] = coco.ap
+    for size in ("small", "medium", "large"):
+        figures[f"{prefix}coco_ap_{size}"] = getattr(coco, f"ap_{size}")
+    if any(not len(t.labels) for t in truth):
+        recall = recall_at_false_alarm_rate(found, truth, len(classes), FALSE_ALARMS)
+        figures[f"{prefix}recall_fa05"] = recall.objects.value
+        figures[f"{prefix}bags_fa05"] = recall.bags.value
     figures[f"{prefix}alarm_threshold"] = best_threshold(found, truth, len(classes))
     return {name: round(float(v), 4) for name, v in figures.items() if np.isfinite(v)}
 
