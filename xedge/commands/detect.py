@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cv2
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -22,8 +20,9 @@ from xedge.detector import ASSUMED_PICTURE_MM, open_detector
 from xedge.drawing import draw_detections
 from xedge.engines import BACK_ENDS
 from xedge.errors import ConfigError, InputError
+from xedge.page import encoded
 from xedge.pictures import ColourPicture, pair_key, read_picture
-from xedge.types import AIR_COUNTS, U8, Detections
+from xedge.types import AIR_COUNTS, Detections
 
 
 @click.command()
@@ -102,7 +101,7 @@ def detect(
             results.append(finding)
             if draw is not None:
                 drawn = draw_detections(picture.rgb, found, opened.spec.classes)
-                _write(draw / finding.drawing(len(findings)), _png(drawn))
+                _write(draw / finding.drawing(len(findings)), encoded(drawn, ".png"))
     if draw is not None and findings:
         _write(draw / "index.html", _page(findings, opened, engine, pixel_mm).encode())
     _report(results, opened.spec.classes, draw, as_json=as_json)
@@ -199,12 +198,6 @@ def _table(findings: list[Finding], classes: tuple[str, ...]) -> Table:
         if not rows:
             table.add_row(finding.path.name, "nothing", "", "")
     return table
-
-
-def _png(rgb: U8) -> bytes:
-    good, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
-    assert good  # an 8-bit picture in memory can always be encoded
-    return bytes(data.tobytes())
 
 
 def _write(path: Path, data: bytes) -> None:

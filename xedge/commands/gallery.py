@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,9 @@ import cv2
 import numpy as np
 
 from xedge.errors import ConfigError
+from xedge.page import data_uri, encoded
 from xedge.preprocess import pseudo_colour
 from xedge.types import AIR_COUNTS, U8, U16, Scan
-
-JPEG_QUALITY = 84
-"""Of the pictures inside the report: 40 of them are a few MB."""
 
 THUMB_PIXELS = 72
 """Height of a bag on the report's belt: the belt's width."""
@@ -78,7 +75,7 @@ def draw_bag(scan: Scan, folder: Path) -> BagPicture:
     lines, elements = rgb.shape[:2]
     half = _resized(rgb, elements // 2, lines // 2)
     file = f"bag-{scan.bag:03d}.png"
-    (folder / file).write_bytes(_encoded(half, ".png"))
+    (folder / file).write_bytes(encoded(half, ".png"))
     left, right = _extent(scan.low)
     size = THUMB_PIXELS / elements
     # The belt runs from right to left: what is scanned first lies to the left.
@@ -89,8 +86,8 @@ def draw_bag(scan: Scan, folder: Path) -> BagPicture:
         left=left,
         width=right - left,
         lines=lines,
-        jpeg=_data_uri(rgb[:, left:right]),
-        thumb=_data_uri(thumb),
+        jpeg=data_uri(rgb[:, left:right]),
+        thumb=data_uri(thumb),
         thumb_width=thumb.shape[1],
     )
 
@@ -107,14 +104,3 @@ def _extent(low: U16) -> tuple[int, int]:
 def _resized(rgb: U8, width: int, height: int) -> U8:
     size = (max(width, 1), max(height, 1))
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _encoded(rgb: U8, kind: str, *flags: int) -> bytes:
-    good, data = cv2.imencode(kind, np.ascontiguousarray(rgb[..., ::-1]), flags)
-    assert good  # an 8-bit picture in memory can always be encoded
-    return data.tobytes()
-
-
-def _data_uri(rgb: U8) -> str:
-    jpeg = _encoded(rgb, ".jpg", cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

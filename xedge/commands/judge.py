@@ -13,13 +13,12 @@ import numpy as np
 
 from xedge import boxes as box_arithmetic
 from xedge.metrics import Truth, average_precision
+from xedge.page import Box
 from xedge.sim.bags import TruthObject
 from xedge.sim.belt import BeltTruth
 from xedge.types import F32, Decision, Detections, Verdict
 
 MATCH_IOU = 0.5
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)

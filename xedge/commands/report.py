@@ -13,7 +13,8 @@ from typing import Any, Final
 import xedge
 from xedge.commands.belt_demo import DemoResult
 from xedge.commands.gallery import BagPicture
-from xedge.commands.judge import Box, JudgedBag
+from xedge.commands.judge import JudgedBag
+from xedge.page import Box, Mark, labelled_mark, page_environment, round_step, sides, ticks
 from xedge.types import Reason, Verdict
 
 VERDICTS: Final = (Verdict.ALARM, Verdict.CLEAR, Verdict.NOT_CLEARED)
@@ -30,25 +31,6 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.OVERLOAD: "the lane was too full",
     Reason.USER_INTERRUPT: "interrupted",
 }
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A box in a bag's picture, with its label's place; all in detector elements and lines.
-
-    Attributes:
-        kind: ``found``, ``false``, ``missed`` or ``truth``.
-        box: x, y, width, height.
-        text: What its label says; empty for none.
-        label: x, y, width, height of the label's plate.
-        tip: What it is, in a sentence.
-    """
-
-    kind: str
-    box: Box
-    text: str
-    label: Box
-    tip: str
 
 
 @dataclass(frozen=True)
@@ -93,15 +75,7 @@ def report_writer() -> Callable[[DemoResult, Path], Path]:
     Raises:
         ModuleNotFoundError: Without jinja2 (extra ``report``).
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent)
 
     def write(result: DemoResult, folder: Path) -> Path:
         path = folder / "report.html"
@@ -152,53 +126,18 @@ def make_card(bag: JudgedBag, picture: BagPicture | None) -> Card:
     for thing in bag.things:
         if thing.found:
             tip = f"Really there: {thing.label}, occlusion level {thing.occlusion}"
-            marks.append(Mark("truth", _sides(thing.box), "", (0, 0, 0, 0), tip))
+            marks.append(Mark("truth", sides(thing.box), "", (0, 0, 0, 0), tip))
     for report in bag.reports:
         kind, word = ("found", "") if report.right else ("false", "FALSE ")
         text = f"{word}{report.label} {report.score:.2f}"
         tip = ("Found" if report.right else "Reported, and not there") + f": {report.label}"
-        marks.append(_labelled(kind, report.box, text, tip, font, frame, taken))
+        marks.append(labelled_mark(kind, report.box, text, tip, font, frame, taken))
     for thing in bag.missed:
         tip = f"Really there and not reported: {thing.label}, occlusion level {thing.occlusion}"
         marks.append(
-            _labelled("missed", thing.box, f"MISSED {thing.label}", tip, font, frame, taken)
+            labelled_mark("missed", thing.box, f"MISSED {thing.label}", tip, font, frame, taken)
         )
     return Card(bag, picture, tuple(marks), font)
-
-
-def _labelled(
-    kind: str, box: Box, text: str, tip: str, font: float, frame: Box, taken: list[Box]
-) -> Mark:
-    """A mark whose label avoids those in ``taken``, and joins them."""
-    x1, y1, x2, y2 = box
-    width, height = font * (0.62 * len(text) + 0.7), font * 1.4
-    # Above and below the box, flush with either side, then beside it, then further away.
-    rows = [(y1 - (k + 1) * height, y2 + k * height) for k in range(4)]
-    edges = [(x, y) for row in rows for x in (x1, x2 - width) for y in row]
-    spots = [*edges[:4], (x1, y1), (x1, y2 - height), (x2, y1), (x1 - width, y1), *edges[4:]]
-    inside = [_kept_in((x, y, width, height), frame) for x, y in spots]
-    free = [spot for spot in inside if not any(_overlap(spot, other) for other in taken)]
-    label = (free or inside)[0]
-    taken.append(label)
-    return Mark(kind, _sides(box), text, label, tip)
-
-
-def _sides(box: Box) -> Box:
-    x1, y1, x2, y2 = box
-    return x1, y1, x2 - x1, y2 - y1
-
-
-def _kept_in(plate: Box, frame: Box) -> Box:
-    x, y, width, height = plate
-    left, top, wide, high = frame
-    x = max(left, min(x, left + wide - width))
-    return x, max(top, min(y, top + high - height)), width, height
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    along = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    return across > 0 and along > 0
 
 
 def histogram(values: list[float]) -> list[Bin]:
@@ -215,26 +154,6 @@ def histogram(values: list[float]) -> list[Bin]:
         Bin(round(k * width, 6), round((k + 1) * width, 6), places.count(k))
         for k in range(max(places) + 1)
     ]
-
-
-def round_step(span: float, most: int) -> float:
-    """The smallest 1, 2 or 5 times a power of ten that goes less than ``most`` times into span.
-
-    >>> round_step(175.0, 30), round_step(180.0, 8)
-    (10.0, 50.0)
-    """
-    power = 10.0 ** math.floor(math.log10(span / most))
-    return next(s * power for s in (1, 2, 5, 10, 20) if span / (s * power) < most)
-
-
-def ticks(end: float, most: int) -> list[float]:
-    """Round numbers from 0 to ``end``.
-
-    >>> ticks(180.0, 8)
-    [0.0, 50.0, 100.0, 150.0]
-    """
-    step = round_step(end, most)
-    return [round(k * step, 6) for k in range(math.floor(end / step + 1e-9) + 1)]
 
 
 def _line_parts(result: DemoResult) -> list[tuple[str, int]]:
