@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from html.parser import HTMLParser
 from pathlib import Path
 
 import hypothesis
@@ -28,3 +29,48 @@ def real_data() -> Path:
     if not (Path(folder) / "dual-energy-lab").is_dir():
         pytest.fail(f"XEDGE_DATA={folder} has no dual-energy-lab in it")
     return Path(folder)
+
+
+VOID = {"meta", "img", "input", "br", "rect", "line"}
+
+
+class Page(HTMLParser):
+    """Elements of a page, and whether they nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="session")
+def read_page() -> type[Page]:
+    """What takes an HTML page apart, and fails where elements do not nest."""
+    return Page

@@ -27,6 +27,7 @@ ENTRY_POINTS: Final = "xedge.commands"
 
 EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
     {
+        "captum": "train",
         "cryptography": "signing",
         "cuda": "tensorrt",
         "dacite": "train",

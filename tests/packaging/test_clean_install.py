@@ -76,7 +76,8 @@ def test_doctor_finds_the_default_engine(device_python: Path, tmp_path: Path) ->
 def test_help_lists_the_commands_of_the_desk_too(device_python: Path, tmp_path: Path) -> None:
     done = xedge(device_python, tmp_path, "--help")
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "record", "run", "detect", "doctor", "train", "export", "bench"):
+    desk = ("data", "train", "explain", "export", "bench")
+    for command in ("demo", "record", "run", "detect", "doctor", *desk):
         assert f"  {command} " in done.stdout
 
 

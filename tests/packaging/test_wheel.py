@@ -60,4 +60,6 @@ def test_commands_are_declared(wheel: Path) -> None:
         declared.read_string(archive.read(entry_points).decode())
     assert declared["console_scripts"]["xedge"] == "xedge.cli:main"
     commands = set(declared["xedge.commands"])
-    assert commands == {"demo", "record", "run", "detect", "doctor", "train", "export", "bench"}
+    assert commands == {
+        "demo", "record", "run", "detect", "data", "doctor", "train", "explain", "export", "bench",
+    }  # fmt: skip
