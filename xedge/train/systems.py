@@ -11,6 +11,7 @@ from xedge.models.base import Classifier, Detector, ModelConfig
 from xedge.models.chr import CHR, CHRConfig
 from xedge.models.dense import DenseConfig, DenseDetector
 from xedge.models.ssd import SSD, SSDConfig
+from xedge.models.sxmnet import SXMNet, SXMNetConfig
 from xedge.models.trunk import without_fetching
 from xedge.models.yolov3 import YOLOv3, YOLOv3Config
 from xedge.train.criterion import Criterion, Setting
@@ -19,6 +20,7 @@ from xedge.train.losses.chr import CHRCriterion
 from xedge.train.losses.fcos import fcos_criterion
 from xedge.train.losses.paa import PAACriterion
 from xedge.train.losses.ssd import SSDCriterion
+from xedge.train.losses.sxmnet import SXMNetCriterion
 from xedge.train.losses.yolov3 import YOLOv3Criterion
 
 
@@ -48,6 +50,7 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
         "paa": System(DenseConfig, DenseDetector, PAACriterion),
         "chr": System(CHRConfig, CHR, CHRCriterion),
         "ssd": System(SSDConfig, SSD, SSDCriterion),
+        "sxmnet": System(SXMNetConfig, SXMNet, SXMNetCriterion),
         "yolov3": System(YOLOv3Config, YOLOv3, YOLOv3Criterion),
     }
 )

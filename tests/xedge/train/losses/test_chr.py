@@ -14,23 +14,6 @@ from xedge.train.losses.chr import CHRCriterion
 TRUNK = TrunkConfig(options={"channels": [8, 8, 16, 16], "stem_width": 8})
 
 
-def squares(count: int = 8) -> Batch:
-    """Dark pictures; every second has a bright square of class a, every fourth a dim one of b."""
-    planes = torch.full((count, 3, 64, 64), 20, dtype=torch.uint8)
-    boxes, labels = [], []
-    presence = torch.full((count, 2), -1, dtype=torch.int8)
-    for n in range(count):
-        own = [(0, n % 5 * 8, 240)] * (n % 2 == 0) + [(1, 40, 120)] * (n % 4 == 1)
-        for label, x, value in own:
-            planes[n, :, x : x + 16, x : x + 16] = value
-            presence[n, label] = 1
-        corners = [[x, x, x + 16, x + 16] for _, x, _ in own]
-        boxes.append(torch.tensor(corners, dtype=torch.float32).reshape(-1, 4))
-        labels.append(torch.tensor([c for c, *_ in own], dtype=torch.int64))
-    names = [str(n) for n in range(count)]
-    return Batch(names, planes, boxes, labels, labels, presence)
-
-
 @pytest.mark.parametrize(
     "config",
     [
@@ -42,9 +25,9 @@ def squares(count: int = 8) -> Batch:
     ],
     ids=["paper", "released", "backbone", "mf-i", "gated"],
 )
-def test_thirty_steps_teach_a_few_pictures(config: CHRConfig) -> None:
+def test_thirty_steps_teach_a_few_pictures(config: CHRConfig, squares: Batch) -> None:
     torch.manual_seed(0)
-    model, batch = CHR(config).train(), squares()
+    model, batch = CHR(config).train(), squares
     criterion = CHRCriterion(Setting(config, OptimConfig(), 64, 64))
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     losses = []
@@ -59,10 +42,10 @@ def test_thirty_steps_teach_a_few_pictures(config: CHRConfig) -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_difficult_classes_are_taught_as_there() -> None:
+def test_difficult_classes_are_taught_as_there(squares: Batch) -> None:
     torch.manual_seed(0)
     config = CHRConfig(classes=("a", "b"), trunk=TRUNK)
-    model, batch = CHR(config).eval(), squares(4)
+    model, batch = CHR(config).eval(), squares
     criterion = CHRCriterion(Setting(config, OptimConfig(), 64, 64))
     plain = criterion(model, batch, Moment())[0]
     batch.presence[batch.presence == 1] = 0
