@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from xedge.cli import main
 from xedge.models.base import Classifier, Detector
 from xedge.train.checkpoint import load_checkpoint
+from xedge.train.recipe import load_recipe
 from xedge.train.shipped import shipped_recipes
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -26,6 +27,10 @@ SHRUNK = (
     "data.binning=8", "data.height=128", "data.width=128", "data.train_bags=64",
     "data.val_bags=16", "optim.epochs=2", "optim.batch=8", "optim.warmup_steps=4",
     "optim.workers=0", 'optim.precision="32-true"', "optim.label_aware_from=0.5",
+)  # fmt: skip
+SHRUNK_FIRST = (
+    "before.epochs=1", "before.batch=8", "before.warmup_steps=4", "before.workers=0",
+    'before.precision="32-true"',
 )  # fmt: skip
 
 
@@ -38,7 +43,9 @@ def trained(name: str, folder: Path, *more: str) -> Path:
     """The finished checkpoint of a recipe, trained now or before."""
     done = folder / name / "final.ckpt"
     if not done.exists():
-        changes = [*SHRUNK, f"out={folder}", f"data.cache={folder / 'bags'}"]
+        staged = load_recipe(Path(name))[0].before is not None
+        changes = [*SHRUNK, *(SHRUNK_FIRST if staged else ()),
+                   f"out={folder}", f"data.cache={folder / 'bags'}"]  # fmt: skip
         options = [word for change in changes for word in ("--set", change)]
         result = CliRunner().invoke(
             main, ["train", name, *options, *more, "--json"], catch_exceptions=False
@@ -49,7 +56,9 @@ def trained(name: str, folder: Path, *more: str) -> Path:
 
 
 def check(name: str, folder: Path) -> None:
-    more = ["--teacher", str(trained("chr-tiny", folder))] if name == "sxmnet-tiny" else []
+    fusion = getattr(load_recipe(Path(name))[0].model, "fusion", None)
+    neural = fusion is not None and fusion.kind == "mf-n"
+    more = ["--teacher", str(trained("chr-tiny", folder))] if neural else []
     path = trained(name, folder, *more)
     lines = (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [record["loss"] for record in map(json.loads, lines) if "loss" in record]
