@@ -2,7 +2,8 @@
 
 Source: "Security X-ray Multi-label Classification Network" (SXMNet), section 3.2; the layers of
 the attention head, of which the text has none, as in the authors' released code. The fusion is
-xedge.models.meta_fusion, the losses xedge.train.losses.sxmnet.
+xedge.models.meta_fusion, the losses xedge.train.losses.sxmnet; docs/adr/0011 says what is taken
+where text and code differ.
 
 Shapes: N images, C classes, L levels of F channels, coarsest first. The text's p3, p4, p5 are the
 levels of strides 8, 16, 32; the attention head looks at a level finer than these. The pyramid
