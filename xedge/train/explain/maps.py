@@ -14,13 +14,14 @@ from typing import Final
 import numpy as np
 import torch
 from captum.attr import LayerGradCam, LayerGradientXActivation
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from xedge.errors import ConfigError, InputError
 from xedge.models.base import Classifier, Detector
 from xedge.models.dense import DenseOutput
 from xedge.models.levels import LevelsOutput
+from xedge.models.ssd import SSD
 from xedge.models.trunk import Trunk
 from xedge.types import F32
 
@@ -136,8 +137,9 @@ def grad_cam(
     mean over all places weighs channels that may be strongest anywhere. The score is taken as log
     odds, a sigmoid's logit, which do not fade where it is sure. Computed by Captum.
 
-    F are maps that the trunk hands out: for a classifier the coarsest, before it is averaged; for
-    a detector the finest that the score hangs on.
+    F are maps that the trunk hands out: for a classifier the coarsest; for a detector the finest
+    that the score hangs on, of SSD as its L2 norm leaves it: before, no place could add anything,
+    since a score does not change with the length of what is normalised.
 
     Args:
         model: A trained model, in evaluation mode.
@@ -159,9 +161,8 @@ def grad_cam(
             found=str(np.asarray(box).tolist()),
         )
     score, image = _score_of(model, label, box), planes[None].float()
-    maps = list(_trunk(model).attention)
     values = torch.zeros(1, 1, 1)
-    for layer in maps[-1:] if isinstance(model, Classifier) else maps:
+    for layer in _layers(model):
         # A box of a coarse level may not hang on a finer map at all.
         absent = {"materialize_grads": True}
         if by_place:
@@ -200,6 +201,14 @@ def _location(boxes: Tensor, scores: Tensor, box: F32 | None) -> int:
     overlap = box_iou(boxes, torch.tensor(np.asarray(box, np.float32))[None])[:, 0]
     same = overlap >= min(SAME_BOX, float(overlap.max()))
     return int(torch.where(same, scores, -1.0).argmax())
+
+
+def _layers(model: Detector | Classifier) -> list[nn.Module]:
+    """What gives the maps that a score is explained by, in the order in which they are tried."""
+    layers = list(_trunk(model).attention)
+    if isinstance(model, Classifier):
+        return layers[-1:]
+    return [model.norm, *layers[1:]] if isinstance(model, SSD) else layers
 
 
 def _trunk(model: Detector | Classifier) -> Trunk:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from xedge.metrics import Truth
+from xedge.train.checkpoint import Checkpoint
 from xedge.train.explain.findings import KINDS, Map, explain, judge
 from xedge.train.explain.maps import grad_cam
+from xedge.train.explain.subjects import Subject, colours
+from xedge.train.recipe import load_recipe
+from xedge.train.systems import SYSTEMS
 from xedge.types import Detections
 
 
@@ -101,3 +106,26 @@ def test_a_peak_is_the_middle_of_the_largest_cell() -> None:
     values = np.zeros((3, 4), np.float32)
     values[2, 1] = 1
     assert Map("m", "m", "CAM", values).peak(96, 128) == pytest.approx((48.0, 80.0))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_can_be_explained(system: str) -> None:
+    recipe, text = load_recipe(Path(f"{system}-tiny"))
+    torch.manual_seed(0)
+    model = SYSTEMS[system].build(recipe.model).eval()
+    spec = Checkpoint(text, model.state_dict(), {}, "c" * 40).spec("a" * 64)
+    size = (3, spec.height, spec.width)
+    planes = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    finding = explain(model, spec, Subject("x", planes, colours(planes, spec.channels)))
+    assert finding.maps
+    for one in finding.maps:
+        assert one.values.ndim == 2
+        assert np.isfinite(one.values).all()
+        if one.kind in ("Grad-CAM", "HiResCAM"):
+            assert one.values.min() >= 0
+        if one.kind == "HiResCAM":
+            # Not what rounding leaves of a sum that is 0: float32 sums of 1e-2 err by 1e-8.
+            assert one.values.max() > 1e-6
+        if one.kind in ("SXMNet", "DOAM"):
+            assert 0 <= one.values.min() < one.values.max() <= 1
+    assert ("SXMNet" in {one.kind for one in finding.maps}) == (system == "sxmnet")
