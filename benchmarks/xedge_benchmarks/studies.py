@@ -43,6 +43,7 @@ class Arm:
         on: Data to learn from, as `xedge train --on`.
         teacher: Recipe, trained on the same data with the same seed, that teaches it.
         init: Recipe and data, as ``RECIPE on DATA``, whose weights of the same seed it starts from.
+        against: Label of the arm that it is compared with; the study's first without it.
     """
 
     recipe: str
@@ -50,6 +51,7 @@ class Arm:
     on: str
     teacher: str = ""
     init: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Study:
     Attributes:
         name: A word.
         title: The heading of its table.
-        arms: Its sides; the first is what others are compared with.
+        arms: Its sides.
         seeds: Seeds of each arm.
         figures: Figure of the runs to heading of its column.
     """
@@ -113,7 +115,16 @@ def _study(entry: Json) -> Study:
     entry = dict(entry)
     on = entry.pop("on")
     arms = tuple(Arm(**{"on": on} | arm) for arm in entry.pop("arms"))
-    return Study(arms=arms, seeds=tuple(entry.pop("seeds")), **entry)
+    study = Study(arms=arms, seeds=tuple(entry.pop("seeds")), **entry)
+    labels = [arm.label for arm in arms]
+    wrong = [arm.against for arm in arms if arm.against and arm.against not in labels]
+    if wrong or len(set(labels)) < len(labels):
+        raise ConfigError(
+            f"the arms of study {study.name!r} cannot be told apart or compared",
+            expected="labels that differ, and against one of them",
+            found=", ".join(wrong or labels),
+        )
+    return study
 
 
 def runs_of(study: Study) -> tuple[Run, ...]:

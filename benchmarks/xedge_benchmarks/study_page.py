@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from xedge.errors import ConfigError
-from xedge_benchmarks.studies import Study, runs_of
+from xedge_benchmarks.studies import Arm, Study, runs_of
 
 Json = dict[str, Any]
 _BLOCK: Final = re.compile(r"(<!-- study: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -49,28 +49,37 @@ def paired(ours: Mapping[int, float], base: Mapping[int, float]) -> str:
 def table_of(study: Study, records: Mapping[str, Json]) -> str:
     """The table of a study in Markdown, one row an arm; mean ± deviation over its seeds.
 
+    The last column but one is the mean difference of the study's first figure, seed by seed, from
+    the arm that this one is compared with.
+
     Args:
         study: The study.
         records: Records of its runs by name, as `studies.records_in` finds them.
     """
-    first = next(iter(study.figures))
-    heads = ["", "seeds", *study.figures.values(), f"{study.figures[first]} against the first row"]
-    lines = ["| " + " | ".join([*heads, "parameters"]) + " |", "| --- " * (len(heads) + 1) + "|"]
-    base: dict[int, float] = {}
-    names = {(run.arm.label, run.seed): run.name for run in runs_of(study)}
+    main = next(iter(study.figures))
+    heads = ["", "seeds", *study.figures.values(), f"{study.figures[main]} gained", "parameters"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    done = {arm.label: _records_by_seed(study, arm, records) for arm in study.arms}
     for arm in study.arms:
-        runs = {s: records.get(names[arm.label, s]) for s in study.seeds}
-        done = {seed: record for seed, record in runs.items() if record is not None}
-        columns = {
-            figure: {seed: float(r["figures"].get(figure, math.nan)) for seed, r in done.items()}
-            for figure in study.figures
-        }
-        base = base or columns[first]
-        against = "" if arm == study.arms[0] else paired(columns[first], base)
-        parameters = {f"{r['parameters']:,}" for r in done.values()}
-        cells = [arm.label, str(len(done)), *(spread(list(c.values())) for c in columns.values())]
-        lines.append("| " + " | ".join([*cells, against, " / ".join(sorted(parameters))]) + " |")
+        mine = done[arm.label]
+        columns = [spread(list(_column(mine, figure).values())) for figure in study.figures]
+        other = arm.against or study.arms[0].label
+        gained = "" if other == arm.label else (
+            f"{paired(_column(mine, main), _column(done[other], main))} on {other}"
+        )  # fmt: skip
+        parameters = sorted({f"{r['parameters']:,}" for r in mine.values()})
+        cells = [arm.label, str(len(mine)), *columns, gained, " / ".join(parameters)]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", provenance_of(study, records), ""])
+
+
+def _records_by_seed(study: Study, arm: Arm, records: Mapping[str, Json]) -> dict[int, Json]:
+    names = {run.seed: run.name for run in runs_of(study) if run.arm.label == arm.label}
+    return {seed: records[name] for seed, name in names.items() if name in records}
+
+
+def _column(done: Mapping[int, Json], figure: str) -> dict[int, float]:
+    return {seed: float(r["figures"].get(figure, math.nan)) for seed, r in done.items()}
 
 
 def provenance_of(study: Study, records: Mapping[str, Json]) -> str:

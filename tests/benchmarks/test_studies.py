@@ -112,12 +112,19 @@ def test_a_record_that_no_commit_names_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[[study]]\nname = 1\n", STUDIES.replace("label", "lable"), "[[study]", "study = 1"],
+    [
+        "",
+        "[[study]]\nname = 1\n",
+        STUDIES.replace("label", "lable"),
+        STUDIES.replace("moved", "plain"),
+        "[[study]",
+        "study = 1",
+    ],
 )
 def test_studies_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / "studies.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="studies in"):
+    with pytest.raises(ConfigError, match=r"stud.*cannot be"):
         load_studies(path)
 
 

@@ -35,7 +35,7 @@ def test_a_row_holds_mean_and_deviation_and_the_difference_of_pairs() -> None:
     a, b = table.splitlines()[2:4]
     assert a == f"| A | 2 | 0.500 ± 0.141 | {MISSING} |  | 1,234 |"
     # Only seed 1 has both: 0.5 - 0.4.
-    assert b == f"| B | 1 | 0.500 | {MISSING} | +0.100 | 1,234 |"
+    assert b == f"| B | 1 | 0.500 | {MISSING} | +0.100 on A | 1,234 |"
     assert "3 of 4 runs; commit abc; 10 items trained on, 5 held out; 3 epochs; Z80" in table
     assert "1.5 hours" in table
 
@@ -44,6 +44,14 @@ def test_what_was_not_run_is_not_measured() -> None:
     table = table_of(STUDY, {})
     assert table.count(MISSING) == 5  # two figures an arm, and a difference
     assert "No run of `s` has been measured." in table
+
+
+def test_an_arm_is_compared_with_the_one_that_it_names() -> None:
+    arms = (Arm("a", "A", "d"), Arm("b", "B", "d"), Arm("c", "C", "d", against="B"))
+    study = Study("s", "S", arms, (1,), {"ap50": "AP50"})
+    runs = {"a-on-d-seed1": 0.1, "b-on-d-seed1": 0.5, "c-on-d-seed1": 0.25}
+    table = table_of(study, {name: record(value) for name, value in runs.items()})
+    assert "| C | 1 | 0.250 | -0.250 on B |" in table
 
 
 def test_a_worse_arm_has_a_minus() -> None:
