@@ -183,6 +183,7 @@ class Checkpoint:
             candidates=CANDIDATES,
             alarm_threshold=max(alarm, SCORE_THRESHOLD),
             score_threshold=SCORE_THRESHOLD,
+            nms_iou=SYSTEMS[recipe.system].nms_iou,
             mean=recipe.model.mean,
             scale=recipe.model.scale,
             parents={

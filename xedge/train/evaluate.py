@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,13 @@ from xedge.spec import ModelSpec
 from xedge.train.batch import Batch, truth_of
 from xedge.train.classified import measure_classifier
 from xedge.types import Detections
+
+LEAST_SCORE: Final = 0.001
+CANDIDATES: Final = 1000
+"""What average precision is measured with: its curve must not end where a device would cut it off.
+
+The same for every host; suppression is the host's own. A device takes what the exported spec says.
+"""
 
 FALSE_ALARMS: Final = 0.05
 """Share of the clean bags that may alarm where recall is stated."""
@@ -115,7 +122,10 @@ def summarise(
 ) -> dict[str, float]:
     """AP50, AP, AP50 by class and by occlusion level, COCO's AP by size, what a lane would find.
 
-    ``coco_*`` is COCO's own average precision (101 points). ``recall_fa05`` is the share of the
+    ``ap50_OL`` counts the objects of a level wherever they lie (simulated bags mix levels);
+    ``ap50_OL..._images`` is of the images that hold one of that level, as OPIXray's three lists
+    are. ``coco_*`` is COCO's own average precision (101 points), its sizes those of the planes'
+    pixels, not of the files'. ``recall_fa05`` is the share of the
     objects, ``bags_fa05`` that of the bags with one, that are found when at most 5 % of the clean
     bags alarm. ``alarm_threshold`` has the best F2. What has no object is left out.
     """
@@ -126,6 +136,10 @@ def summarise(
     for level in (1, 2, 3):
         part = average_precision(found, truth, len(classes), level=level)
         figures[f"{prefix}ap50_OL{level}"] = part.ap50
+        listed = [k for k, t in enumerate(truth) if t.levels is not None and level in t.levels]
+        images = average_precision([found[k] for k in listed], [truth[k] for k in listed],
+                                   len(classes))  # fmt: skip
+        figures[f"{prefix}ap50_OL{level}_images"] = images.ap50
     coco = coco_average_precision(found, truth, len(classes))
     figures[f"{prefix}coco_ap"] = coco.ap
     for size in ("small", "medium", "large"):
@@ -147,6 +161,7 @@ def measure(
     """Figures of a model on the held-out items; one with LA is measured with it and without."""
     if isinstance(model, Classifier):
         return measure_classifier(model, batches, advance)
+    spec = replace(spec, score_threshold=LEAST_SCORE, candidates=CANDIDATES)
     figures: dict[str, float] = {}
     size: UpdateSize | None = None
     aware = isinstance(model, DenseDetector) and model.config.label_aware

@@ -32,11 +32,13 @@ class System:
         config: Type of its table ``[model]``.
         build: Makes the model of such a configuration, weights drawn at random.
         criterion: Makes its criterion for a setting.
+        nms_iou: Overlap above which its authors drop the weaker of two boxes of one class.
     """
 
     config: type[ModelConfig]
     build: Callable[[Any], Detector | Classifier]
     criterion: Callable[[Setting], Criterion]
+    nms_iou: float = 0.6
 
     def bare(self, config: ModelConfig) -> Detector | Classifier:
         """The model of such a configuration to load weights into: none are fetched first."""
@@ -49,9 +51,9 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
         "fcos": System(DenseConfig, DenseDetector, fcos_criterion),
         "paa": System(DenseConfig, DenseDetector, PAACriterion),
         "chr": System(CHRConfig, CHR, CHRCriterion),
-        "ssd": System(SSDConfig, SSD, SSDCriterion),
+        "ssd": System(SSDConfig, SSD, SSDCriterion, nms_iou=0.45),
         "sxmnet": System(SXMNetConfig, SXMNet, SXMNetCriterion),
-        "yolov3": System(YOLOv3Config, YOLOv3, YOLOv3Criterion),
+        "yolov3": System(YOLOv3Config, YOLOv3, YOLOv3Criterion, nms_iou=0.45),
     }
 )
 """Name in a recipe to system."""
