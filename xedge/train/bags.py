@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import inspect
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from torch.utils.data import Dataset
 
+import xedge.encode
+import xedge.preprocess
+import xedge.scanner.flatfield
 import xedge.sim
+import xedge.train.sample
+import xedge.types
 from xedge.encode import bin_counts, dual_energy_planes
 from xedge.errors import ConfigError
 from xedge.preprocess import pseudo_colour
@@ -26,6 +33,7 @@ from xedge.spec import Channels
 from xedge.train.batch import Item, to_item
 from xedge.train.config import SimulatedData
 from xedge.train.sample import AIR, Sample, augment, crop, fit
+from xedge.train.stored import stored
 
 
 @cache
@@ -57,12 +65,22 @@ def simulate(
     )
 
 
+MAKERS: Final[tuple[ModuleType, ...]] = (
+    xedge.encode, xedge.preprocess, xedge.scanner.flatfield, xedge.types, xedge.train.sample
+)  # fmt: skip
+"""What `simulate` makes planes with besides the simulator itself."""
+
+
 def simulator_digest() -> str:
-    """16 hex digits that change whenever the simulator's code or tables do."""
+    """16 hex digits that change whenever the code or tables do that a bag is made by."""
     digest = hashlib.sha256()
     for path in sorted(Path(xedge.sim.__path__[0]).glob("*")):
         if path.suffix in (".py", ".npz"):
             digest.update(path.read_bytes())
+    for module in MAKERS:
+        digest.update(inspect.getsource(module).encode())
+    for function in (simulate, default_flat_field):
+        digest.update(inspect.getsource(function).encode())
     return digest.hexdigest()[:16]
 
 
@@ -86,14 +104,11 @@ class Making:
         return f"{simulator_digest()} {self.binning} {self.packing}{colour}"
 
 
-def _store(folder: Path, seed: int, making: Making) -> None:
-    path = folder / f"{seed}.npz"
-    if path.exists():
-        return
-    bag = simulate(seed, making.binning, making.packing, making.channels)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(temporary, planes=bag.planes, boxes=bag.boxes, labels=bag.labels, occlusion=bag.levels)
-    temporary.replace(path)
+def _store(folder: Path, seed: int, making: Making) -> Sample:
+    return stored(
+        folder / f"{seed}.npz",
+        lambda: simulate(seed, making.binning, making.packing, making.channels),
+    )
 
 
 class BagStore:
@@ -120,10 +135,8 @@ class BagStore:
                 advance()
 
     def load(self, seed: int) -> Sample:
-        """The bag of a seed, simulated now when it is not on disk."""
-        _store(self.folder, seed, self.making)
-        with np.load(self.folder / f"{seed}.npz", allow_pickle=False) as file:
-            return Sample(file["planes"], file["boxes"], file["labels"], file["occlusion"])
+        """The bag of a seed, simulated now when it is not on disk, or damaged there."""
+        return _store(self.folder, seed, self.making)
 
 
 def window(bag: Sample, top: int, data: SimulatedData) -> Sample:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from xedge.errors import ConfigError, DataError
 from xedge.train.batch import Item, to_item
 from xedge.train.config import PictureData
 from xedge.train.sample import AIR, Sample, augment, fit
+from xedge.train.stored import stored
 
 LEAST_CUT: Final = 6
 """Pixels: an object narrower than this is nothing to project into another picture."""
@@ -77,16 +77,7 @@ class PictureStore:
         """
         if self.folder is None:
             return self._fitted(self.records[index])
-        path = self.folder / f"{index}.npz"
-        if not path.exists():
-            sample = self._fitted(self.records[index])
-            temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-            np.savez(temporary, planes=sample.planes, boxes=sample.boxes,
-                     labels=sample.labels, levels=sample.levels)  # fmt: skip
-            temporary.replace(path)
-            return sample
-        with np.load(path, allow_pickle=False) as file:
-            return Sample(file["planes"], file["boxes"], file["labels"], file["levels"])
+        return stored(self.folder / f"{index}.npz", lambda: self._fitted(self.records[index]))
 
     def _fitted(self, record: Record) -> Sample:
         planes = load_picture(record)

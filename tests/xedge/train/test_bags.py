@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,7 +16,8 @@ from xedge.errors import ConfigError
 from xedge.sim import CLASSES
 from xedge.sim.bags import BagConfig
 from xedge.spec import Channels
-from xedge.train.bags import BagStore, Making, Windows, simulate, window
+from xedge.train import bags
+from xedge.train.bags import MAKERS, BagStore, Making, Windows, simulate, simulator_digest, window
 from xedge.train.config import SimulatedData
 from xedge.train.sample import Sample
 
@@ -63,6 +68,30 @@ def test_a_stored_bag_is_the_simulated_one(tmp_path: Path) -> None:
     assert np.array_equal(stored.boxes, again.boxes)
     assert stored.labels.size > 0
     assert BagStore(tmp_path, Making(4, BagConfig())).folder != store.folder
+
+
+@pytest.mark.parametrize("module", MAKERS)
+def test_the_digest_follows_all_that_makes_a_bag(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = simulator_digest()
+    edited = tmp_path / "edited.py"
+    edited.write_bytes(Path(str(module.__file__)).read_bytes() + b"\n# another version\n")
+    monkeypatch.setattr(module, "__file__", str(edited))
+    assert simulator_digest() != before
+    monkeypatch.undo()
+    assert simulator_digest() == before
+
+
+def test_the_makers_are_all_that_a_bag_is_made_by() -> None:
+    # What sees the belt's counts or the planes on their way into a bag.
+    tree = ast.parse(textwrap.dedent(inspect.getsource(simulate)))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    homes = {getattr(bags, name).__module__ for name in used if hasattr(bags, name)
+             and hasattr(getattr(bags, name), "__module__")}  # fmt: skip
+    known = {module.__name__ for module in MAKERS} | {bags.__name__, "xedge.spec"}
+    assert {h for h in homes if h.startswith("xedge") and not h.startswith("xedge.sim")} <= known
+    assert "xedge.preprocess" in homes
 
 
 def test_training_windows_differ_by_epoch_and_held_out_ones_do_not(tmp_path: Path) -> None:
