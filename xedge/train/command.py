@@ -72,6 +72,8 @@ Examples:
               help="Change a key of the recipe, as optim.epochs=2; repeatable.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0),
               help="Seed instead of the recipe's; has a folder of its own.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="The run's folder itself; no part of the recipe.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="Folder of the data set, for a recipe that learns from one.")  # fmt: skip
 @click.option("--teacher", type=_FILE, help="Checkpoint of a classifier to learn from.")
@@ -89,6 +91,7 @@ def train(
     on: str,
     changes: tuple[str, ...],
     seed: int | None,
+    out: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -113,7 +116,7 @@ def train(
     folder = parsed.folder
     if seed is not None:
         folder = folder.with_name(f"{folder.name}-seed{seed}")
-    run_options = RunOptions(folder=folder, **options)
+    run_options = RunOptions(folder=out or folder, **options)
     path = run_training(parsed, text, options=run_options, meter=Meter(quiet=as_json))
     if path is None:
         return

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from xedge.cli import main
 from xedge.train.checkpoint import load_checkpoint
 from xedge.train.command import train
+from xedge.train.recipe import load_recipe, recipe_sha256
 from xedge.train.shipped import SHIPPED, about, data_name, shipped_data, shipped_recipes
 
 TinyRecipe = Callable[..., str]
@@ -99,6 +100,20 @@ def test_seeds_have_folders_of_their_own(tmp_path: Path, tiny_recipe: TinyRecipe
         assert checkpoint.recipe.name == "tiny"
         weights.append(checkpoint.weights["head.cls.weight"])
     assert not torch.equal(*weights)
+
+
+def test_a_folder_that_is_named_is_no_part_of_the_recipe(
+    tmp_path: Path, tiny_recipe: TinyRecipe
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(tiny_recipe(tmp_path, 1))
+    out = tmp_path / "somewhere" / "else"
+    answer = typed(path, "--seed", "4", "--out", out, "--no-tensorboard", "--json")
+    assert json.loads(answer.stdout)["checkpoint"] == str(out / "final.ckpt")
+    assert not (tmp_path / "tiny-seed4").exists()
+    _, text = load_recipe(path, ["seed=4"])
+    result = json.loads((out / "result.json").read_text())
+    assert result["recipe"]["sha256"] == recipe_sha256(text)
 
 
 @pytest.mark.full
