@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+from xedge.data.files import files_digest
 from xedge.train.bags import Windows
 from xedge.train.config import PictureData
 from xedge.train.pictures import Pictures, open_pictures
@@ -33,7 +35,12 @@ def open_data(recipe: Recipe, root: Path | None, *, train: bool) -> Items:
 
 
 def data_digest(items: Items) -> str:
-    """16 hex digits that change whenever the data set that the items come from does."""
+    """16 hex digits that change whenever the data set that the items come from does.
+
+    Of pictures: their annotations and the bytes of their files (`files_digest`), which are all
+    read; not where the set lies. Of simulated bags: how they are made.
+    """
     if isinstance(items, Pictures):
-        return items.images.digest[:16]
+        both = f"{items.images.digest} {files_digest(items.images)}"
+        return hashlib.sha256(both.encode()).hexdigest()[:16]
     return items.store.folder.name

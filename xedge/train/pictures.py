@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from torch.utils.data import Dataset
 
+from xedge.data.files import files_stamp
 from xedge.data.formats import open_set
 from xedge.data.image_set import ImageSet, Record, load_picture
 from xedge.data.tip import cut_out, insert
@@ -19,6 +20,9 @@ from xedge.train.batch import Item, to_item
 from xedge.train.config import PictureData
 from xedge.train.sample import AIR, Sample, augment, fit
 from xedge.train.stored import stored
+
+FITTING: Final = 1
+"""Version of how pictures are decoded and fitted: raised when that changes, for the caches."""
 
 LEAST_CUT: Final = 6
 """Pixels: an object narrower than this is nothing to project into another picture."""
@@ -62,10 +66,12 @@ class PictureStore:
 
     def __init__(self, images: ImageSet, data: PictureData) -> None:
         self.records, self.data = images.records, data
-        note = f"{images.format} {data.height} {data.width} {data.keep_ratio} {data.channels.value}"
-        name = hashlib.sha256(f"{images.digest} {note}".encode()).hexdigest()[:16]
-        self.folder = Path(data.cache) / name if data.cache else None
-        if self.folder is not None:
+        self.folder: Path | None = None
+        if data.cache:
+            size = f"{data.height} {data.width} {data.keep_ratio}"
+            note = f"{FITTING} {images.format} {size} {data.channels.value}"
+            key = f"{images.digest} {files_stamp(images)} {note}"
+            self.folder = Path(data.cache) / hashlib.sha256(key.encode()).hexdigest()[:16]
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "README").write_text(f"{images.name} {note}\n", encoding="utf-8")
 

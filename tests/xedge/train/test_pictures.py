@@ -10,7 +10,7 @@ import pytest
 
 from xedge.errors import ConfigError, DataError
 from xedge.train.config import PictureData
-from xedge.train.data import open_data
+from xedge.train.data import data_digest, open_data
 from xedge.train.pictures import Pictures, open_pictures
 from xedge.train.recipe import parse_recipe
 
@@ -40,6 +40,14 @@ def coco_folder(folder: Path, count: int = 20) -> Path:
         json.dumps({"images": images, "annotations": annotations, "categories": categories})
     )
     return folder
+
+
+def brighten(root: Path) -> None:
+    """Give each picture of a set other pixels; its annotations stay."""
+    for path in root.glob("*.png"):
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        cv2.imwrite(str(path), np.minimum(picture, 220) + np.uint8(30))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +91,36 @@ def test_the_cache_gives_the_same_pictures(root: Path, tmp_path: Path) -> None:
             assert items[k].planes.equal(plain[k].planes)
             assert items[k].boxes.equal(plain[k].boxes)
     assert len(list(tmp_path.glob("*/*.npz"))) == len(plain)
+
+
+def test_the_cache_serves_no_pixels_of_other_files(tmp_path: Path) -> None:
+    data = dataclasses.replace(DATA, cache=str(tmp_path / "cache"))
+    one, other = coco_folder(tmp_path / "one"), coco_folder(tmp_path / "other")
+    brighten(other)
+    first, second = (pictures(folder, data, train=False) for folder in (one, other))
+    assert first.images.digest == second.images.digest
+    assert not first[0].planes.equal(second[0].planes)
+    brighten(one)  # in place
+    assert pictures(one, data, train=False)[0].planes.equal(second[0].planes)
+
+
+def test_another_way_of_fitting_has_a_cache_of_its_own(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dataclasses.replace(DATA, cache=str(tmp_path))
+    before = pictures(root, data, train=False).store.folder
+    assert pictures(root, data, train=False).store.folder == before
+    monkeypatch.setattr("xedge.train.pictures.FITTING", 0)
+    assert pictures(root, data, train=False).store.folder != before
+
+
+def test_the_digest_of_data_covers_pixels_and_not_the_place(tmp_path: Path) -> None:
+    folders = [coco_folder(tmp_path / name) for name in ("one", "other")]
+    digests = [data_digest(pictures(folder, DATA, train=True)) for folder in folders]
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 16
+    brighten(folders[1])
+    assert data_digest(pictures(folders[1], DATA, train=True)) != digests[0]
 
 
 def test_an_ignored_class_is_left_out_and_its_picture_stays(root: Path) -> None:
