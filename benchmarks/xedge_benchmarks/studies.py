@@ -1,10 +1,15 @@
-"""Studies: recipes trained side by side with several seeds, and the record of each run.
+"""Studies: recipes trained side by side with several seeds.
 
 A study answers one question about systems (does LA help, does DOAM, in which order do the systems
-come). Its runs share data, split, size and epochs, and differ in the recipe and the seed. Each run
-is a process of its own with one thread, so that two run side by side without slowing each other's
-arithmetic; an interrupted one resumes, and one that has a record, maybe of another study, is not
-run again.
+come). Arms that name no other data learn from the same split of the same data and are measured on
+the same held-out items, at one size and for as many epochs in the main stage; they differ in the
+recipe. An arm on other data, or from a start on it, has that data's sizes and epochs as well.
+The cost is not the same: a system that is taught in two stages has the first one's epochs on top,
+and a teacher's or a start's own run comes before that of the arm. What each run took is in its
+record (`study_record`).
+
+Each run is a process of its own with one thread, so that two run side by side without slowing each
+other's arithmetic; an interrupted one resumes.
 """
 
 from __future__ import annotations
@@ -13,15 +18,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from xedge.errors import ConfigError, XedgeError
-from xedge.machine import read_machine
-from xedge_benchmarks.record import COMMIT_DIGITS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,8 +33,6 @@ else:
     import tomli as tomllib
 
 Json = dict[str, Any]
-FOLDER: Final = "training"
-"""Folder of the runs' records inside a machine's results."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Arm:
     teacher: str = ""
     init: str = ""
     against: str = ""
+
+    def __post_init__(self) -> None:
+        recipe, _, on = self.init.partition(" on ")
+        if self.init and not (recipe and on):
+            raise ConfigError(
+                f"the init of a study's arm {self.label!r} cannot be used",
+                expected="RECIPE on DATA",
+                found=repr(self.init),
+            )
 
 
 @dataclass(frozen=True)
@@ -80,35 +91,47 @@ class Run:
     Attributes:
         arm: What runs.
         seed: With which seed.
-        needs: Runs that must have finished before it.
+        parents: Runs that must have finished before it, as its ``teacher`` and its ``init``.
     """
 
     arm: Arm
     seed: int
-    needs: tuple[Run, ...] = field(default=(), compare=False)
+    parents: Mapping[str, Run] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
         """Name of the run's folder and record."""
-        start = f"-from-{self.arm.init.split()[2]}" if self.arm.init else ""
+        start = f"-from-{self.arm.init.partition(' on ')[2]}" if self.arm.init else ""
         return f"{self.arm.recipe}-on-{self.arm.on}{start}-seed{self.seed}"
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """Recipe, data and parents in words; of runs with one name all must be the same."""
+        return (
+            self.arm.recipe,
+            f"on {self.arm.on}",
+            *(f"{kind} {run.name}" for kind, run in self.parents.items()),
+        )
 
 
 def load_studies(path: Path) -> tuple[Study, ...]:
     """The studies that a TOML file describes.
 
     Raises:
-        ConfigError: When the file is absent, no TOML, or has other keys.
+        ConfigError: When the file is absent, no TOML, has other keys, or runs of one name that
+            need different ones.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return tuple(_study(entry) for entry in table["study"])
+        studies = tuple(_study(entry) for entry in table["study"])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise ConfigError(
             f"the studies in {str(path)!r} cannot be used",
             expected="[[study]] tables with name, title, on, seeds, figures and arms",
             found=f"{type(error).__name__}: {error}",
         ) from error
+    _by_name(run for study in studies for run in runs_of(study))
+    return studies
 
 
 def _study(entry: Json) -> Study:
@@ -127,38 +150,59 @@ def _study(entry: Json) -> Study:
     return study
 
 
-def runs_of(study: Study) -> tuple[Run, ...]:
-    """The runs of a study, those that others need first, each once."""
-    found: dict[str, Run] = {}
-    for seed in study.seeds:
-        for arm in study.arms:
-            needs = []
-            for kind, text in (("teacher", arm.teacher), ("init", arm.init)):
-                if text:
-                    recipe, _, on = text.partition(" on ")
-                    other = Arm(recipe, f"{kind} of {arm.label}", on or arm.on)
-                    run = Run(other, seed)
-                    needs.append(found.setdefault(run.name, run))
-            run = Run(arm, seed, tuple(needs))
-            # A side may be another's teacher as well: it is run once, under its own label.
-            found[run.name] = replace(run, needs=tuple(needs))
-    return tuple(sorted(found.values(), key=lambda run: len(run.needs)))
-
-
-def command_of(run: Run, folder: Path, data: Path | None) -> list[str]:
-    """The command that trains a run, its folder under ``folder``."""
-    command = [sys.executable, "-m", "xedge.cli", "train", run.arm.recipe, "--on", run.arm.on]
-    command += ["--seed", str(run.seed), "--json", "--set", f"out={folder / run.name}"]
-    if data is not None:
-        command += ["--data", str(data)]
-    for kind, text in (("teacher", run.arm.teacher), ("init", run.arm.init)):
+def run_of(arm: Arm, seed: int) -> Run:
+    """The run of an arm with a seed, with those that it needs."""
+    parents = {}
+    for kind, text in (("teacher", arm.teacher), ("init", arm.init)):
         if text:
             recipe, _, on = text.partition(" on ")
-            (other,) = (
-                r for r in run.needs if (r.arm.recipe, r.arm.on) == (recipe, on or run.arm.on)
+            parents[kind] = Run(Arm(recipe, f"{kind} of {arm.label}", on or arm.on), seed)
+    return Run(arm, seed, parents)
+
+
+def runs_of(study: Study) -> tuple[Run, ...]:
+    """The runs of a study, those that others need first, each once.
+
+    Raises:
+        ConfigError: When runs of one name need different ones.
+    """
+    runs = [run_of(arm, seed) for seed in study.seeds for arm in study.arms]
+    return tuple(_by_name(one for run in runs for one in (*run.parents.values(), run)).values())
+
+
+def _by_name(runs: Iterable[Run]) -> dict[str, Run]:
+    found: dict[str, Run] = {}
+    for run in runs:
+        first = found.setdefault(run.name, run)
+        if first.made_of != run.made_of:
+            raise ConfigError(
+                f"two runs of the studies would both be {run.name}",
+                expected="the same recipe, data, teacher and start",
+                found=" and ".join(", ".join(one.made_of) for one in (first, run)),
+                remedy="Write the other one as a recipe of its own name",
             )
-            command += [f"--{kind}", str(checkpoint_of(folder, other))]
-    return command
+    return found
+
+
+def command_of(run: Run, folder: Path, data: Path | None, *, fresh: bool = False) -> list[str]:
+    """The command that trains a run in ``folder/RUN``.
+
+    Args:
+        run: The run.
+        folder: Folder of the runs' folders.
+        data: Folder of the data set.
+        fresh: Start over instead of resuming.
+
+    Raises:
+        ConfigError: When a run that it needs has no finished checkpoint.
+    """
+    command = [sys.executable, "-m", "xedge.cli", "train", run.arm.recipe, "--on", run.arm.on]
+    command += ["--seed", str(run.seed), "--json", "--out", str(folder / run.name)]
+    if data is not None:
+        command += ["--data", str(data)]
+    for kind, parent in run.parents.items():
+        command += [f"--{kind}", str(checkpoint_of(folder, parent))]
+    return [*command, "--fresh"] if fresh else command
 
 
 def checkpoint_of(folder: Path, run: Run) -> Path:
@@ -167,10 +211,10 @@ def checkpoint_of(folder: Path, run: Run) -> Path:
     Raises:
         ConfigError: When it has none.
     """
-    found = sorted((folder / run.name).glob("*/final.ckpt"))
-    if len(found) != 1:
-        raise ConfigError(f"run {run.name} has no checkpoint", found=f"{len(found)} under {folder}")
-    return found[0]
+    path = folder / run.name / "final.ckpt"
+    if not path.exists():
+        raise ConfigError(f"run {run.name} has no checkpoint", found=f"none under {folder}")
+    return path
 
 
 def perform(run: Run, command: Sequence[str], folder: Path) -> Json:
@@ -193,37 +237,9 @@ def perform(run: Run, command: Sequence[str], folder: Path) -> Json:
             found=lines[-1] if lines else f"exit code {done.returncode}",
             remedy=f"See {log.name} in the folder of the runs",
         )
-    (result,) = (folder / run.name).glob("*/result.json")
+    result = folder / run.name / "result.json"
     record: Json = json.loads(result.read_text(encoding="utf-8"))
     return record
-
-
-def keep(record: Json, run: Run, results: Path, *, scratch: bool) -> Path:
-    """Path of the record of a run, ``results/MACHINE/training/RUN.json``.
-
-    Raises:
-        ConfigError: When no commit names the code that trained, unless ``scratch`` says so.
-    """
-    commits = record["commit"].split()
-    traceable = all(len(c) <= COMMIT_DIGITS and c.isalnum() for c in commits)
-    if not traceable and not scratch:
-        raise ConfigError(
-            f"run {run.name} cannot be traced",
-            expected="a checkout without changes",
-            found=f"commit {record['commit']}",
-            remedy="Commit first, or keep it as a scratch record with --scratch",
-        )
-    machine = "scratch" if scratch else read_machine().slug
-    path = results / machine / FOLDER / f"{run.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
-def records_in(results: Path) -> dict[str, Json]:
-    """The records of runs that are kept, by the run's name, of whatever machine."""
-    paths = results.glob(f"*/{FOLDER}/*.json")
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(paths)}
 
 
 def conduct(
@@ -232,26 +248,33 @@ def conduct(
     """Each run with its record or its error, as they end; one that needs a failed one fails too.
 
     Args:
-        runs: What to run, those that others need first.
+        runs: What to run, in any order; what they need and is not among them is there already.
         train: Trains one run and gives its record.
         jobs: How many run side by side.
     """
+    here = {run.name: run for run in runs}
+    needs = {name: [need.name for need in run.parents.values()] for name, run in here.items()}
+    order = TopologicalSorter({n: [need for need in needs[n] if need in here] for n in here})
+    order.prepare()
     failed: set[str] = set()
-    for stage in sorted({len(run.needs) for run in runs}):
-        with ThreadPoolExecutor(jobs) as pool:
-            waiting = {}
-            for run in runs:
-                if len(run.needs) != stage:
-                    continue
-                if blocked := [n.name for n in run.needs if n.name in failed]:
-                    failed.add(run.name)
-                    yield run, XedgeError(f"run {run.name} needs {blocked[0]}, which failed")
+    waiting: dict[Future[Json], Run] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while order.is_active():
+            for name in order.get_ready():
+                if blocked := [need for need in needs[name] if need in failed]:
+                    failed.add(name)
+                    order.done(name)
+                    error = XedgeError(f"run {name} needs {blocked[0]}, which failed")
+                    yield here[name], error
                 else:
-                    waiting[pool.submit(train, run)] = run
-            for future in as_completed(waiting):
-                run = waiting[future]
+                    waiting[pool.submit(train, here[name])] = here[name]
+            # None waits when all that were ready are blocked: they made others ready by now.
+            ended = wait(waiting, return_when=FIRST_COMPLETED).done if waiting else set()
+            for future in ended:
+                run = waiting.pop(future)
                 try:
                     yield run, future.result()
                 except XedgeError as error:
                     failed.add(run.name)
                     yield run, error
+                order.done(run.name)

@@ -10,12 +10,12 @@ import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from xedge.errors import ConfigError
-from xedge_benchmarks.studies import Arm, Study, runs_of
+from xedge_benchmarks.studies import Arm, Json, Study, run_of, runs_of
+from xedge_benchmarks.study_record import OTHER_PARENT, OTHER_TEXT, Kept
 
-Json = dict[str, Any]
 _BLOCK: Final = re.compile(r"(<!-- study: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING: Final = "not measured"
 
@@ -46,7 +46,7 @@ def paired(ours: Mapping[int, float], base: Mapping[int, float]) -> str:
     return text if text == MISSING or text.startswith("-") else f"+{text}"
 
 
-def table_of(study: Study, records: Mapping[str, Json]) -> str:
+def table_of(study: Study, records: Mapping[str, Kept], stale: Mapping[str, str]) -> str:
     """The table of a study in Markdown, one row an arm; mean ± deviation over its seeds.
 
     The last column but one is the mean difference of the study's first figure, seed by seed, from
@@ -54,7 +54,9 @@ def table_of(study: Study, records: Mapping[str, Json]) -> str:
 
     Args:
         study: The study.
-        records: Records of its runs by name, as `studies.records_in` finds them.
+        records: Records of its runs by name, as `study_record.records_in` finds them.
+        stale: Names of stale ones, as `study_record.stale_among` finds them: their numbers are
+            shown, and the line below says how many they are.
     """
     main = next(iter(study.figures))
     heads = ["", "seeds", *study.figures.values(), f"{study.figures[main]} gained", "parameters"]
@@ -70,34 +72,40 @@ def table_of(study: Study, records: Mapping[str, Json]) -> str:
         parameters = sorted({f"{r['parameters']:,}" for r in mine.values()})
         cells = [arm.label, str(len(mine)), *columns, gained, " / ".join(parameters)]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", provenance_of(study, records), ""])
+    return "\n".join([*lines, "", provenance_of(study, records, stale), ""])
 
 
-def _records_by_seed(study: Study, arm: Arm, records: Mapping[str, Json]) -> dict[int, Json]:
-    names = {run.seed: run.name for run in runs_of(study) if run.arm.label == arm.label}
-    return {seed: records[name] for seed, name in names.items() if name in records}
+def _records_by_seed(study: Study, arm: Arm, records: Mapping[str, Kept]) -> dict[int, Json]:
+    names = {seed: run_of(arm, seed).name for seed in study.seeds}
+    return {seed: records[name].content for seed, name in names.items() if name in records}
 
 
 def _column(done: Mapping[int, Json], figure: str) -> dict[int, float]:
     return {seed: float(r["figures"].get(figure, math.nan)) for seed, r in done.items()}
 
 
-def provenance_of(study: Study, records: Mapping[str, Json]) -> str:
-    """One line that says what the numbers of a study come from."""
+def provenance_of(study: Study, records: Mapping[str, Kept], stale: Mapping[str, str]) -> str:
+    """One line that says what the numbers of a study come from, and which are stale."""
     wanted = {run.name for run in runs_of(study)}
-    mine = [record for name, record in records.items() if name in wanted]
+    kept = {name: record for name, record in records.items() if name in wanted}
+    mine = [record.content for record in kept.values()]
     if not mine:
         return f"No run of `{study.name}` has been measured."
     commits = sorted({commit for record in mine for commit in record["commit"].split()})
     sizes = sorted({(r["sizes"]["train"], r["sizes"]["held_out"]) for r in mine})
     epochs = sorted({r["epochs"] for r in mine})
     cpus = sorted({f"{r['machine']['cpu']}, {r['machine']['cores']} cores" for r in mine})
+    folders = sorted({record.folder for record in kept.values()})
+    old = [
+        (sum(stale.get(name) == why for name in kept), why) for why in (OTHER_TEXT, OTHER_PARENT)
+    ]
     hours = sum(r["seconds"] for r in mine) / 3600
     return (
         f"{len(mine)} of {len(wanted)} runs; commit {', '.join(commits)}; "
         + "; ".join(f"{a} items trained on, {b} held out" for a, b in sizes)
         + f"; {' or '.join(map(str, epochs))} epochs; {'; '.join(cpus)}; {hours:.1f} hours of one "
-        "thread each."
+        f"thread each; records in {', '.join(f'`{folder}`' for folder in folders)}."
+        + "".join(f" {count} of the runs were made with {why}." for count, why in old if count)
     )
 
 

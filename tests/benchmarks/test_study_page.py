@@ -3,8 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from xedge_benchmarks.studies import Arm, Study, load_studies, records_in
+from xedge_benchmarks.studies import Arm, Study, load_studies, runs_of
 from xedge_benchmarks.study_page import MISSING, paired, rewritten, spread, table_of
+from xedge_benchmarks.study_record import (
+    OTHER_PARENT,
+    OTHER_TEXT,
+    Kept,
+    records_in,
+    stale_among,
+)
 
 from xedge.errors import ConfigError
 
@@ -13,8 +20,8 @@ STUDY = Study(
 )
 
 
-def record(ap50: float, **more: object) -> dict[str, object]:
-    return {
+def record(ap50: float, folder: str = "z80", **more: object) -> Kept:
+    content = {
         "figures": {"ap50": ap50},
         "parameters": 1234,
         "commit": "abc",
@@ -22,7 +29,8 @@ def record(ap50: float, **more: object) -> dict[str, object]:
         "epochs": 3,
         "machine": {"cpu": "Z80", "cores": 1},
         "seconds": 1800.0,
-    } | more
+    }
+    return Kept(content | more, folder)
 
 
 def test_a_row_holds_mean_and_deviation_and_the_difference_of_pairs() -> None:
@@ -31,7 +39,7 @@ def test_a_row_holds_mean_and_deviation_and_the_difference_of_pairs() -> None:
         "a-on-d-seed2": record(0.6),
         "b-on-d-seed1": record(0.5),
     }
-    table = table_of(STUDY, records)
+    table = table_of(STUDY, records, {})
     a, b = table.splitlines()[2:4]
     assert a == f"| A | 2 | 0.500 ± 0.141 | {MISSING} |  | 1,234 |"
     # Only seed 1 has both: 0.5 - 0.4.
@@ -41,7 +49,7 @@ def test_a_row_holds_mean_and_deviation_and_the_difference_of_pairs() -> None:
 
 
 def test_what_was_not_run_is_not_measured() -> None:
-    table = table_of(STUDY, {})
+    table = table_of(STUDY, {}, {})
     assert table.count(MISSING) == 5  # two figures an arm, and a difference
     assert "No run of `s` has been measured." in table
 
@@ -50,8 +58,35 @@ def test_an_arm_is_compared_with_the_one_that_it_names() -> None:
     arms = (Arm("a", "A", "d"), Arm("b", "B", "d"), Arm("c", "C", "d", against="B"))
     study = Study("s", "S", arms, (1,), {"ap50": "AP50"})
     runs = {"a-on-d-seed1": 0.1, "b-on-d-seed1": 0.5, "c-on-d-seed1": 0.25}
-    table = table_of(study, {name: record(value) for name, value in runs.items()})
+    table = table_of(study, {name: record(value) for name, value in runs.items()}, {})
     assert "| C | 1 | 0.250 | -0.250 on B |" in table
+
+
+def test_the_line_below_names_folders_and_counts_what_is_stale() -> None:
+    records = {
+        "a-on-d-seed1": record(0.4, "z80"),
+        "a-on-d-seed2": record(0.6, "6502"),
+        "b-on-d-seed1": record(0.5, "z80"),
+    }
+    plain = table_of(STUDY, records, {})
+    assert "records in `6502`, `z80`.\n" in plain
+    stale = {
+        "a-on-d-seed1": OTHER_TEXT,
+        "a-on-d-seed2": OTHER_TEXT,
+        "b-on-d-seed1": OTHER_PARENT,
+        "b-on-d-seed2": OTHER_TEXT,  # of which there is no record here
+    }
+    table = table_of(STUDY, records, stale)
+    assert table.startswith(plain.rstrip())  # their numbers are shown all the same
+    assert f"2 of the runs were made with {OTHER_TEXT}." in table
+    assert f"1 of the runs were made with {OTHER_PARENT}." in table
+
+
+def test_arms_that_are_one_run_both_have_its_numbers() -> None:
+    study = Study("s", "S", (Arm("a", "A", "d"), Arm("a", "again", "d")), (1,), {"ap50": "AP50"})
+    table = table_of(study, {"a-on-d-seed1": record(0.5)}, {})
+    assert "| A | 1 | 0.500 |" in table
+    assert "| again | 1 | 0.500 |" in table
 
 
 def test_a_worse_arm_has_a_minus() -> None:
@@ -72,7 +107,10 @@ def test_the_results_page_holds_what_the_records_say(repository: Path) -> None:
     records = records_in(repository / "benchmarks/results")
     studies = load_studies(repository / "benchmarks/studies.toml")
     page = (repository / "docs/results.md").read_text(encoding="utf-8")
-    tables = {study.name: table_of(study, records) for study in studies}
+    tables = {
+        study.name: table_of(study, records, stale_among(runs_of(study), records))
+        for study in studies
+    }
     assert rewritten(page, tables) == page, "xedge bench studies --page docs/results.md"
     for name in tables:
         assert f"<!-- study: {name} -->" in page
