@@ -25,6 +25,7 @@ class Item:
         levels: int64 ``[n]``, occlusion level 1 to 3, 0 where it is not known.
         presence: int8 ``[C]``: 1 for a class that is in the picture, -1 for one that is not, 0
             for one that is there but difficult (SIXray's mark; ignored when it is measured).
+        difficult: bool ``[n]``, True for objects that need not be found; None where all must.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Item:
     labels: Tensor
     levels: Tensor
     presence: Tensor
+    difficult: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class Batch:
         labels: int64 ``[n]`` each.
         levels: int64 ``[n]`` each.
         presence: int8 ``[N, C]``.
+        difficult: bool ``[n]`` each, objects that need not be found; None where all must. A batch
+            to train on has none: what learns from boxes takes all of them for objects.
     """
 
     names: list[str]
@@ -54,6 +58,7 @@ class Batch:
     labels: list[Tensor]
     levels: list[Tensor]
     presence: Tensor
+    difficult: list[Tensor] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its planes on a device, laid out channels last."""
@@ -70,6 +75,7 @@ def to_item(name: str, sample: Sample, presence: npt.NDArray[np.int8]) -> Item:
         torch.from_numpy(sample.labels).long(),
         torch.from_numpy(sample.levels).long(),
         torch.from_numpy(presence),
+        None if sample.difficult is None else torch.from_numpy(sample.difficult),
     )
 
 
@@ -82,19 +88,28 @@ def collate(items: list[Item]) -> Batch:
         [item.labels for item in items],
         [item.levels for item in items],
         torch.stack([item.presence for item in items]),
+        [_marks(item.labels, item.difficult) for item in items],
     )
 
 
+def _marks(labels: Tensor, difficult: Tensor | None) -> Tensor:
+    return torch.zeros_like(labels, dtype=torch.bool) if difficult is None else difficult
+
+
 def truth_of(batch: Batch) -> list[Truth]:
-    """The truth of each item of a batch; objects of a class that is marked 0 are difficult."""
+    """The truth of each item of a batch.
+
+    Difficult are objects that are marked so, and those of a class that is marked 0.
+    """
+    difficult = batch.difficult or [_marks(label, None) for label in batch.labels]
     return [
         Truth(
             box.numpy(),
             label.numpy().astype(np.int32),
             level.numpy().astype(np.int32),
-            (presence[label] == 0).numpy(),
+            (hard | (presence[label] == 0)).numpy(),
         )
-        for box, label, level, presence in zip(
-            batch.boxes, batch.labels, batch.levels, batch.presence, strict=True
+        for box, label, level, presence, hard in zip(
+            batch.boxes, batch.labels, batch.levels, batch.presence, difficult, strict=True
         )
     ]

@@ -27,6 +27,9 @@ FITTING: Final = 1
 LEAST_CUT: Final = 6
 """Pixels: an object narrower than this is nothing to project into another picture."""
 
+MIDDLES: Final = (0.1, 0.9)
+"""Where the middle of a projected object may lie, as shares of the picture's sides."""
+
 
 def open_pictures(
     data: PictureData, classes: tuple[str, ...], root: Path | None, *, train: bool
@@ -90,18 +93,22 @@ class PictureStore:
         cut = record.within(*planes.shape[1:])
         levels = np.zeros_like(cut.labels) if cut.levels is None else cut.levels
         data = self.data
-        whole = Sample(planes, cut.boxes, cut.labels, levels)
+        difficult = cut.difficult if cut.difficult.any() else None
+        whole = Sample(planes, cut.boxes, cut.labels, levels, difficult)
         return fit(whole, data.height, data.width, data.channels, keep_ratio=data.keep_ratio)
 
 
 class Pictures(Dataset[Item]):
-    """Pictures to train on (augmented) or to be measured by (as they are)."""
+    """Pictures to train on (augmented) or to be measured by (as they are).
+
+    Difficult objects are not taught; those to be measured by keep them, with their mark.
+    """
 
     def __init__(self, images: ImageSet, data: PictureData, seed: int, *, train: bool) -> None:
         self.images, self.data, self.seed, self.train = images, data, seed, train
         self.epoch = 0
         self.store = PictureStore(images, data)
-        self.donors = [k for k, record in enumerate(images.records) if len(record.labels)]
+        self.donors = [k for k, record in enumerate(images.records) if not record.difficult.all()]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -116,6 +123,7 @@ class Pictures(Dataset[Item]):
         record, sample = self.images.records[index], self.store.load(index)
         presence = record.presence.copy()
         if self.train:
+            sample = sample.taught()
             rng = np.random.default_rng((self.seed, self.epoch, index))
             if self.donors and rng.random() < self.data.tip:
                 sample = self._project(sample, rng)
@@ -125,7 +133,10 @@ class Pictures(Dataset[Item]):
 
     def _project(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample with an object of another picture projected into it (TIP)."""
-        donor = self.store.load(self.donors[int(rng.integers(len(self.donors)))])
+        try:
+            donor = self.store.load(self.donors[int(rng.integers(len(self.donors)))]).taught()
+        except DataError:  # that picture is told of in its own turn: this one is sound
+            return sample
         which = int(rng.integers(len(donor.labels))) if len(donor.labels) else -1
         if which < 0 or (donor.boxes[which, 2:] - donor.boxes[which, :2]).min() < LEAST_CUT:
             return sample
@@ -134,14 +145,16 @@ class Pictures(Dataset[Item]):
             cutout = cut_out(donor.planes, donor.boxes[which], air, self.data.channels)
         except DataError:  # nothing stands out from its surroundings in that box
             return sample
-        _, height, width = sample.planes.shape
-        x, y = (float(rng.uniform(0.1, 0.7)) * side for side in (width, height))
-        planes, box = insert(sample.planes, cutout, x, y, rng, air)
+        height, width = sample.inside or sample.planes.shape[1:]
+        x, y = (float(rng.uniform(*MIDDLES)) * side for side in (width, height))
+        planes = sample.planes.copy()
+        planes[:, :height, :width], box = insert(planes[:, :height, :width], cutout, x, y, rng, air)
         if (box[2:] - box[:2]).min() < LEAST_CUT:
             return sample
-        return Sample(
-            planes,
-            np.concatenate([sample.boxes, box[None].astype(np.float32)]),
-            np.append(sample.labels, donor.labels[which]).astype(np.int32),
-            np.append(sample.levels, 0).astype(np.int32),
+        return replace(
+            sample,
+            planes=planes,
+            boxes=np.concatenate([sample.boxes, box[None].astype(np.float32)]),
+            labels=np.append(sample.labels, donor.labels[which]).astype(np.int32),
+            levels=np.append(sample.levels, 0).astype(np.int32),
         )

@@ -14,12 +14,15 @@ from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from xedge.encode import AIR_PLANES
 from xedge.errors import ConfigError
 from xedge.preprocess import pad_planes
 from xedge.spec import Channels
 from xedge.types import F32, I32, U8
+
+Flags = npt.NDArray[np.bool_]
 
 _WHITE: Final = np.full(3, 255, np.uint8)
 AIR: Final[Mapping[Channels, U8]] = MappingProxyType(
@@ -42,21 +45,34 @@ class Sample:
         boxes: float32 ``[n, 4]``.
         labels: int32 ``[n]``.
         levels: int32 ``[n]``, occlusion level 1 to 3, 0 where it is not known.
+        difficult: bool ``[n]``, True for objects that are neither taught nor must be found; None
+            where there are none.
+        inside: Height and width, from the upper left corner, of what `fit` did not fill up with
+            air; None where that is not known, or nothing is filled up.
     """
 
     planes: U8
     boxes: F32
     labels: I32
     levels: I32
+    difficult: Flags | None = None
+    inside: tuple[int, int] | None = None
 
-    def keep(self, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Sample:
+    def keep(self, chosen: Flags) -> Sample:
         """The sample with some of its objects, bool ``[n]``."""
         return replace(
             self,
             boxes=self.boxes[chosen],
             labels=self.labels[chosen],
             levels=self.levels[chosen],
+            difficult=None if self.difficult is None else self.difficult[chosen],
         )
+
+    def taught(self) -> Sample:
+        """The sample without its difficult objects."""
+        if self.difficult is None:
+            return self
+        return replace(self.keep(~self.difficult), difficult=None)
 
 
 def fit(sample: Sample, height: int, width: int, channels: Channels, *, keep_ratio: bool) -> Sample:
@@ -83,7 +99,8 @@ def fit(sample: Sample, height: int, width: int, channels: Channels, *, keep_rat
     )
     planes = pad_planes(image.transpose(2, 0, 1).astype(np.uint8), height, width, AIR[channels])
     scale = np.tile(size / [w, h], 2).astype(np.float32)
-    return replace(sample, planes=planes, boxes=sample.boxes * scale)
+    inside = min(int(size[1]), height), min(int(size[0]), width)
+    return replace(sample, planes=planes, boxes=sample.boxes * scale, inside=inside)
 
 
 def crop(sample: Sample, top: int, height: int, width: int, least: float, air: U8) -> Sample:
@@ -114,7 +131,7 @@ def crop(sample: Sample, top: int, height: int, width: int, least: float, air: U
 
     keep = area(cut) >= least * np.maximum(area(moved), 1e-6)
     planes = pad_planes(part, height, width, air)
-    return replace(sample, planes=planes, boxes=cut).keep(keep)
+    return replace(sample, planes=planes, boxes=cut, inside=None).keep(keep)
 
 
 def augment(
@@ -141,4 +158,4 @@ def augment(
         air = float(AIR[channels][k])
         table = air * (np.arange(256) / air) ** exponent
         bent[k] = np.clip(np.rint(table), 0, 255).astype(np.uint8)[planes[k]]
-    return replace(sample, planes=bent, boxes=boxes)
+    return replace(sample, planes=bent, boxes=boxes, inside=None)

@@ -35,7 +35,9 @@ def stored(path: Path, make: Callable[[], Sample]) -> Sample:
     sample = make()
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     np.savez(temporary, planes=sample.planes, boxes=sample.boxes,
-             labels=sample.labels, levels=sample.levels)  # fmt: skip
+             labels=sample.labels, levels=sample.levels,
+             difficult=() if sample.difficult is None else sample.difficult,
+             inside=() if sample.inside is None else sample.inside)  # fmt: skip
     temporary.replace(path)
     return sample
 
@@ -43,4 +45,12 @@ def stored(path: Path, make: Callable[[], Sample]) -> Sample:
 def _read(path: Path) -> Sample:
     # NumPy leaves a file that it opened itself open when it is damaged.
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        return Sample(file["planes"], file["boxes"], file["labels"], file["levels"])
+        difficult, inside = file["difficult"], tuple(int(side) for side in file["inside"])
+        return Sample(
+            file["planes"],
+            file["boxes"],
+            file["labels"],
+            file["levels"],
+            difficult if difficult.any() else None,
+            (inside[0], inside[1]) if inside else None,
+        )

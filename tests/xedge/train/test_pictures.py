@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xedge.errors import ConfigError, DataError
+from xedge.train.batch import collate, truth_of
 from xedge.train.config import PictureData
 from xedge.train.data import data_digest, open_data
 from xedge.train.pictures import Pictures, open_pictures
@@ -17,8 +18,8 @@ from xedge.train.recipe import parse_recipe
 DATA = PictureData(format="coco", height=48, width=64, held_out=0.3, blocks=10, tone=0.0, cache="")
 
 
-def coco_folder(folder: Path, count: int = 20) -> Path:
-    """A folder of pictures, each with one dark square, and its COCO file."""
+def coco_folder(folder: Path, count: int = 20, crowds: tuple[int, ...] = ()) -> Path:
+    """A folder of pictures, each with one dark square, and its COCO file; some are crowds."""
     folder.mkdir()
     images, annotations = [], []
     for k in range(count):
@@ -33,6 +34,7 @@ def coco_folder(folder: Path, count: int = 20) -> Path:
                 "category_id": 1 + k % 2,
                 "bbox": [k, 10, 30, 40],
                 "area": 1200,
+                "iscrowd": int(k in crowds),
             }
         )
     categories = [{"id": 1, "name": "Gun"}, {"id": 2, "name": "Bottle"}]
@@ -163,6 +165,57 @@ def test_projected_objects_are_taught_where_they_are(root: Path) -> None:
             assert after.planes[0, y1:y2, x1:x2].min() < 128
     # A set of squares has enough surroundings to cut out of: hardly any is refused.
     assert more >= 0.8 * len(plain)
+
+
+def test_the_middle_of_a_projected_object_is_anywhere_in_the_picture(root: Path) -> None:
+    # 48 x 48 pixels hold a picture of 48 x 36; below it is air that no object lies in.
+    data = dataclasses.replace(DATA, tip=1.0, width=48, keep_ratio=True)
+    items = pictures(root, data, train=True)
+    boxes = []
+    for items.epoch in range(8):
+        for k in range(len(items)):
+            sample = items.store.load(k)
+            rng = np.random.default_rng((items.epoch, k))
+            boxes += items._project(sample, rng).boxes[len(sample.boxes) :].tolist()
+    x1, y1, x2, y2 = np.array(boxes).T
+    assert y2.max() <= 36
+    middles = np.stack([(x1 + x2) / 2 / 48, (y1 + y2) / 2 / 36])
+    # The object is about 11 x 15 pixels: at the sides it is moved inwards, by half its size.
+    assert (middles.min(axis=1) < [0.25, 0.35]).all()
+    assert (middles.max(axis=1) > [0.8, 0.7]).all()
+
+
+def test_a_donor_that_does_not_decode_leaves_a_sound_picture_as_it_is(tmp_path: Path) -> None:
+    root = coco_folder(tmp_path / "set")
+    items = pictures(root, dataclasses.replace(DATA, tip=1.0), train=True)
+    broken = items.images.records[3]
+    broken.path.write_bytes(broken.path.read_bytes()[:60])
+    items.donors = [3]
+    assert len(items[0].labels) == 1
+    with pytest.raises(DataError, match=broken.name):
+        items[3]
+
+
+def test_difficult_objects_are_not_taught_and_not_asked_for(tmp_path: Path) -> None:
+    root = coco_folder(tmp_path / "set", crowds=tuple(range(0, 20, 2)))  # all guns
+    data = dataclasses.replace(DATA, cache=str(tmp_path / "cache"))
+    for part in (True, False):
+        items = pictures(root, data, train=part)
+        for _ in ("made", "read"):
+            batch = collate([items[k] for k in range(len(items))])
+            guns = [bool(record.difficult[0]) for record in items.images.records]
+            assert any(guns)
+            assert [len(labels) for labels in batch.labels] == [not (g and part) for g in guns]
+            marks = [t.difficult is not None and bool(t.difficult.any()) for t in truth_of(batch)]
+            assert marks == [g and not part for g in guns]
+            assert [0 in presence for presence in batch.presence.tolist()] == guns
+
+
+def test_difficult_objects_are_not_projected(tmp_path: Path) -> None:
+    root = coco_folder(tmp_path / "set", crowds=tuple(range(0, 20, 2)))
+    items = pictures(root, dataclasses.replace(DATA, tip=1.0), train=True)
+    labels = {int(c) for k in range(len(items)) for c in items[k].labels}
+    assert labels == {1}
 
 
 def test_a_recipe_on_pictures_needs_a_folder(root: Path) -> None:

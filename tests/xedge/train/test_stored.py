@@ -15,7 +15,8 @@ from xedge.train.stored import stored
 def sample(value: int = 7) -> Sample:
     boxes = np.array([[1, 2, 3, 4], [2, 2, 5, 6]], np.float32)
     labels, levels = np.array([3, 1], np.int32), np.array([0, 2], np.int32)
-    return Sample(np.full((3, 8, 9), value, np.uint8), boxes, labels, levels)
+    planes, difficult = np.full((3, 8, 9), value, np.uint8), np.array([False, True])
+    return Sample(planes, boxes, labels, levels, difficult, (8, 7))
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -34,6 +35,14 @@ def test_a_sample_is_made_once(tmp_path: Path) -> None:
     assert same(stored(path, sample), sample())
     assert same(stored(path, unmade), sample())
     assert [p.name for p in tmp_path.iterdir()] == ["0.npz"]
+
+
+def test_what_is_not_known_stays_unknown(tmp_path: Path) -> None:
+    plain = dataclasses.replace(sample(), difficult=None, inside=None)
+    stored(tmp_path / "0.npz", lambda: plain)
+    read = stored(tmp_path / "0.npz", unmade)
+    assert read.difficult is None
+    assert read.inside is None
 
 
 @pytest.mark.parametrize("left", ["nothing", "half", "text", "another archive", "strange header"])
