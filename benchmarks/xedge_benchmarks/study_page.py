@@ -18,21 +18,27 @@ from xedge_benchmarks.study_record import OTHER_PARENT, OTHER_TEXT, Kept
 
 _BLOCK: Final = re.compile(r"(<!-- study: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING: Final = "not measured"
+SMALL: Final = 0.01
+"""Figures below are written with an exponent; a score this small is read as easily."""
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float], form: str = "") -> str:
     """Mean and sample standard deviation; without the latter when there is only one value.
 
     >>> spread([0.5, 0.6, 0.7])
     '0.600 ± 0.100'
     >>> spread([0.5])
     '0.500'
+    >>> spread([1.5e-4, 2.5e-4])
+    '2.0e-04 ± 7.1e-05'
     """
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return MISSING
     mean = statistics.fmean(known)
-    return f"{mean:.3f} ± {statistics.stdev(known):.3f}" if len(known) > 1 else f"{mean:.3f}"
+    # Three decimals say nothing of an update |w|.
+    form = form or (".1e" if 0 < max(map(abs, known)) < SMALL else ".3f")
+    return f"{mean:{form}}" + (f" ± {statistics.stdev(known):{form}}" if len(known) > 1 else "")
 
 
 def paired(ours: Mapping[int, float], base: Mapping[int, float]) -> str:
@@ -42,7 +48,7 @@ def paired(ours: Mapping[int, float], base: Mapping[int, float]) -> str:
     '+0.200 ± 0.141'
     """
     differences = [ours[seed] - base[seed] for seed in sorted(ours.keys() & base.keys())]
-    text = spread(differences)
+    text = spread(differences, ".3f")
     return text if text == MISSING or text.startswith("-") else f"+{text}"
 
 
