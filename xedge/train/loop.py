@@ -15,12 +15,12 @@ from xedge.train.checkpoint import Checkpoint, load_checkpoint
 from xedge.train.criterion import Moment
 from xedge.train.data import Items, data_digest, open_data
 from xedge.train.evaluate import measure
-from xedge.train.journal import Journal
+from xedge.train.journal import EVENTS, LOG, Journal
 from xedge.train.options import RunOptions
 from xedge.train.progress import Meter
 from xedge.train.reading import Batches
 from xedge.train.recipe import Recipe
-from xedge.train.record import write_result
+from xedge.train.record import RESULT, write_result
 from xedge.train.run import Run, launch, start_run
 from xedge.train.sampling import epoch_batches, make_pool, pool_key
 from xedge.train.schedule import learning_rate
@@ -118,6 +118,8 @@ def train(
         sizes={"train": len(items), "held_out": len(held_out)},
     )
     last, final = folder / LAST, folder / FINAL
+    if options.fresh and fabric.is_global_zero:
+        _forget(folder)
     if last.exists() and not options.fresh:
         run.resume(last)
         if run.finished and final.exists():
@@ -205,9 +207,13 @@ def _epoch(
     run.fabric.barrier()
 
 
-def _journal(run: Run, folder: Path, *, tensorboard: bool) -> Journal:
-    done = run.standing
-    return Journal(folder, epochs=done.epochs, step=done.steps, tensorboard=tensorboard)
+def _forget(folder: Path) -> None:
+    """Remove what another run left: were this one killed at once, that would be taken up again."""
+    # The one that is resumed first: without it, whatever else is left speaks for no run.
+    for name in (LAST, FINAL, RESULT, LOG):
+        (folder / name).unlink(missing_ok=True)
+    for path in folder.glob(EVENTS):
+        path.unlink()
 
 
 def _turn_over(run: Run) -> None:

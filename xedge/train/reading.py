@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from xedge.errors import DataError, InputError
+from xedge.errors import DataError, InputError, XedgeError
 from xedge.train.batch import Batch, Item, collate
 from xedge.train.data import Items
 
-Answer = tuple[Item | None, dict[str, str]]
-"""An item, and the ones before it that could not be read: name to what is wrong."""
+Answer = tuple[Item | None, dict[str, str]] | XedgeError
+"""An item, and the ones before it that could not be read: name to what is wrong. Or an error that
+is none of theirs."""
 
 
-Read = tuple[Batch | None, dict[str, str]]
-"""A batch of the items that could be read, None when none could, and the others."""
+Read = tuple[Batch | None, dict[str, str]] | XedgeError
+"""A batch of the items that could be read, None when none could, and the others; or likewise."""
 
 
 class Reader(Dataset[Answer]):
@@ -46,6 +47,8 @@ class Reader(Dataset[Answer]):
                 return self.items[at], bad
             except InputError as error:
                 bad[f"{self.part} item {at}"] = str(error)
+            except XedgeError as error:
+                return error
         return None, bad
 
 
@@ -79,6 +82,7 @@ class Batches:
         Raises:
             DataError: At the first item that cannot be read, unless those are skipped; at a batch
                 to train on in whose place nothing can be read.
+            XedgeError: Another one, as it was raised where the items are read.
         """
         if not self.chosen:
             return
@@ -90,7 +94,10 @@ class Batches:
             collate_fn=_collate,
             worker_init_fn=_one_thread,
         )
-        for batch, bad in loader:
+        for answer in loader:
+            if isinstance(answer, XedgeError):
+                raise answer
+            batch, bad = answer
             self.bad.update(bad)
             if bad and (not self.skip_bad or (train and batch is None)):
                 name, why = next(iter(bad.items()))
@@ -104,8 +111,15 @@ class Batches:
 
 
 def _collate(answers: list[Answer]) -> Read:
-    items = [item for item, _ in answers if item is not None]
-    bad = {name: why for _, found in answers for name, why in found.items()}
+    items: list[Item] = []
+    bad: dict[str, str] = {}
+    for answer in answers:
+        if isinstance(answer, XedgeError):
+            return answer
+        item, found = answer
+        bad |= found
+        if item is not None:
+            items.append(item)
     return collate(items) if items else None, bad
 
 

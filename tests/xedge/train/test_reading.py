@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xedge.errors import DataError, ImageError
+from xedge.errors import ConfigError, DataError, ImageError
 from xedge.train.batch import Item
 from xedge.train.config import PictureData
 from xedge.train.pictures import Pictures, open_pictures
@@ -72,6 +72,18 @@ def test_nothing_takes_the_place_of_an_item_to_be_measured_by() -> None:
 def test_a_set_of_which_nothing_can_be_read_cannot_be_skipped() -> None:
     with pytest.raises(DataError, match="cannot be read"):
         names(make(set(range(10)), "training", skip=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_another_error_of_ours_comes_out_of_a_worker_as_one_line(workers: int) -> None:
+    class Unset(Scans):
+        def __getitem__(self, index: int) -> Item:
+            raise ConfigError("the set has no height", expected="1 or more", remedy="Set it")
+
+    batches = Batches(Unset(set()), [[0]], "training", workers, True, {})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        names(batches)
+    assert str(caught.value) == "the set has no height: expected 1 or more. Set it"
 
 
 def test_what_is_no_fault_of_the_data_is_raised_as_it_is() -> None:
