@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from xedge.train.recipe import Recipe, parse_recipe, recipe_sha256
 from xedge.train.record import RunRecord
 from xedge.train.systems import SYSTEMS
 
+ZIP = b"PK\x03\x04"
+"""How a file begins that torch writes."""
 CANDIDATES = 200
 SCORE_THRESHOLD = 0.05
 UNMEASURED_ALARM = 0.4
@@ -217,9 +220,24 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, str]:
         ) from error
     except Exception as error:  # torch.load raises what its many formats raise
         raise ConfigError(
-            f"{str(path)!r} is not a checkpoint of xedge", found=type(error).__name__
+            f"{str(path)!r} is not a checkpoint of xedge",
+            found=_kind_of_file(data, error),
+            remedy="Give a file that `xedge train` wrote with this version",
         ) from error
     return checkpoint, hashlib.sha256(data).hexdigest()
+
+
+def _kind_of_file(data: bytes, error: Exception) -> str:
+    """What a file that is no checkpoint seems to be instead."""
+    if not data:
+        return "an empty file"
+    if not data.startswith(ZIP):
+        return f"a file of {len(data)} bytes that is none of torch's, or an old one"
+    if isinstance(error, pickle.UnpicklingError):
+        return "a file of torch's with other objects than numbers, texts and tensors"
+    if isinstance(error, RuntimeError):
+        return f"a file of {len(data)} bytes of which a part is missing or damaged"
+    return "a file of torch's without a checkpoint's parts, or with others"
 
 
 def _shape(shapes: dict[str, tuple[int, ...]], name: str) -> str:

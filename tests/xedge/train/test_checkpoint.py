@@ -74,8 +74,35 @@ def test_a_file_that_could_run_code_is_not_loaded(tmp_path: Path) -> None:
             return (print, ("code ran",))
 
     torch.save({"recipe_text": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(ConfigError, match="not a checkpoint"):
+    with pytest.raises(ConfigError, match=r"not a checkpoint.*other objects than numbers"):
         load_checkpoint(tmp_path / "evil.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "found an empty file"),
+        (b"\x89PNG\r\n\x1a\n", "found a file of 8 bytes that is none of torch's"),
+        (b"not a checkpoint", "found a file of 16 bytes that is none of torch's"),
+        (b"PK\x03\x04 and no more", "found a file of 16 bytes of which a part is missing"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_described(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
+    path = tmp_path / "other.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"{found}.*\. Give a file that `xedge train` wrote"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"weights": {}}, {"progress": None, "a": 1}])
+def test_a_file_of_torch_that_is_no_checkpoint_is_described(
+    tmp_path: Path, content: object
+) -> None:
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match="found a file of torch's without a checkpoint's parts"):
+        load_checkpoint(tmp_path / "other.ckpt")
 
 
 def test_weights_of_another_model_are_refused_by_name(tmp_path: Path) -> None:
