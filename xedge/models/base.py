@@ -7,6 +7,7 @@ planes as they come off the belt and normalise them themselves. What a model ans
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,21 @@ class ModelConfig:
                 expected="one or more names that differ",
                 found=", ".join(self.classes) or "none",
             )
+        if not all(math.isfinite(value) for value in self.mean):
+            raise ConfigError(
+                "model.mean cannot be used", expected="three numbers", found=str(list(self.mean))
+            )
+        if not all(math.isfinite(value) and value > 0 for value in self.scale):
+            raise ConfigError(
+                "model.scale cannot be used",
+                expected="three numbers above 0",
+                found=str(list(self.scale)),
+            )
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether its criterion learns from a trained classifier."""
+        return False
 
 
 class Detector(nn.Module, ABC):

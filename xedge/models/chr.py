@@ -79,6 +79,11 @@ class CHRConfig(ModelConfig):
                 remedy="Leave out [model.fusion], or change these",
             )
 
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether a trained CHR says which level is the right one."""
+        return self.fusion is not None and self.fusion.kind == "mf-n"
+
 
 class Refine(nn.Module):
     """g of equation 4: a level's map, told by the refined one of the next coarser level."""

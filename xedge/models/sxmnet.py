@@ -71,6 +71,11 @@ class SXMNetConfig(ModelConfig):
         """L, the number of levels that predict."""
         return len(self.pyramid.levels) - self.attention
 
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether a trained CHR says which level is the right one."""
+        return self.fusion.kind == "mf-n"
+
 
 def dilated(before: int, widths: tuple[int, ...]) -> nn.Sequential:
     """3x3 convolutions of dilation 2 through ``widths``, ReLU after each, then 1x1 to one."""

@@ -33,6 +33,14 @@ class TrunkConfig:
     attention: str = "none"
     pretrained: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.strides or list(self.strides) != sorted({s for s in self.strides if s > 0}):
+            raise ConfigError(
+                "the strides of a model's trunk or pyramid cannot be used",
+                expected="one or more whole numbers above 0, rising",
+                found=str(list(self.strides)),
+            )
+
 
 def without_fetching(model: ModelConfig) -> ModelConfig:
     """The configuration with weights that are not fetched, for a model that others are loaded into.

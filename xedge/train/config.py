@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,26 @@ SIMULATED_PIXEL_MM: Final = 0.62
 
 
 VIEWS: Final = ("window", "whole")
+MOST_OBJECTS: Final = 8
+"""The simulator packs no more into a bag (`xedge.sim.bags.BagConfig`)."""
+
+
+def refuse_unsound(table: str, config: object, sound: Mapping[str, tuple[bool, str]]) -> None:
+    """Return nothing when all values of a table are sound.
+
+    Args:
+        table: The table's key in a recipe; "" for the recipe itself.
+        config: The table, as parsed.
+        sound: Attribute to whether its value is sound, and what would be.
+
+    Raises:
+        ConfigError: Naming the first key that is not.
+    """
+    for name, (good, expected) in sound.items():
+        if not good:
+            key = f"{table}.{name}" if table else name
+            found = repr(getattr(config, name))
+            raise ConfigError(f"{key} cannot be used", expected=expected, found=found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +83,19 @@ class SimulatedData:
     cache: str = "runs/bags"
 
     def __post_init__(self) -> None:
-        if self.view not in VIEWS or self.format != "simulated":
-            raise ConfigError(
-                "data.view or data.format cannot be used",
-                expected=f"view {' or '.join(VIEWS)}, format simulated",
-                found=f"{self.view}, {self.format}",
-            )
+        share = "0..1"
+        sound = {
+            "format": (self.format == "simulated", "simulated"),
+            "view": (self.view in VIEWS, " or ".join(VIEWS)),
+            "train_seed": (self.train_seed >= 0, "0 or more"),
+            "val_seed": (self.val_seed >= 0, "0 or more"),
+            "clean": (0 <= self.clean <= 1, share),
+            "val_clean": (self.val_clean is None or 0 <= self.val_clean <= 1, share),
+            "objects": (1 <= self.objects <= MOST_OBJECTS, f"1..{MOST_OBJECTS}"),
+            "min_visible": (0 <= self.min_visible <= 1, share),
+            "tone": (0 <= self.tone <= 1, share),
+        }
+        refuse_unsound("data", self, sound)
         train = range(self.train_seed, self.train_seed + self.train_bags)
         val = range(self.val_seed, self.val_seed + self.val_bags)
         if max(train.start, val.start) < min(train.stop, val.stop):
@@ -143,11 +171,13 @@ class PictureData:
             "height": (self.height >= 1, "1 or more"),
             "width": (self.width >= 1, "1 or more"),
             "format": (self.format in FORMATS, f"simulated, {', '.join(FORMATS)}"),
+            "split_seed": (self.split_seed >= 0, "0 or more"),
+            "pixel_mm": (
+                math.isfinite(self.pixel_mm) and self.pixel_mm > 0,
+                "a number above 0",
+            ),
         }
-        for name, (good, expected) in sound.items():
-            if not good:
-                found = repr(getattr(self, name))
-                raise ConfigError(f"data.{name} cannot be used", expected=expected, found=found)
+        refuse_unsound("data", self, sound)
 
     @property
     def binning(self) -> int:
@@ -248,7 +278,4 @@ class OptimConfig:
             "workers": (self.workers >= 0, "0 or more"),
             "save_minutes": (self.save_minutes >= 0, "0 or more"),
         }
-        for name, (good, expected) in sound.items():
-            if not good:
-                found = repr(getattr(self, name))
-                raise ConfigError(f"optim.{name} cannot be used", expected=expected, found=found)
+        refuse_unsound("optim", self, sound)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dacite
 import tomli_w
@@ -20,14 +20,19 @@ import tomli_w
 from xedge.errors import ConfigError
 from xedge.models.base import ModelConfig
 from xedge.spec import Channels
-from xedge.train.config import OptimConfig, PictureData, SimulatedData
+from xedge.train.config import OptimConfig, PictureData, SimulatedData, refuse_unsound
 from xedge.train.shipped import SHIPPED
 from xedge.train.systems import SYSTEMS
+from xedge.train.typed import check_types
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+MOST_SEED: Final = 2**63 - 1
+"""Both torch's generators and TOML take whole numbers of 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,12 @@ class Recipe:
     before: OptimConfig | None = None
 
     def __post_init__(self) -> None:
+        alarm = self.alarm_threshold
+        sound = {
+            "seed": (0 <= self.seed <= MOST_SEED, f"0..{MOST_SEED}"),
+            "alarm_threshold": (alarm is None or 0 < alarm <= 1, "a score above 0, up to 1"),
+        }
+        refuse_unsound("", self, sound)
         if self.before is not None and self.before.precision != self.optim.precision:
             raise ConfigError(
                 "the two stages of a run have one precision",
@@ -119,20 +130,21 @@ def parse_recipe(text: str) -> Recipe:
 
 
 def _build(table: dict[str, Any]) -> Recipe:
-    system = SYSTEMS.get(table.get("system", "atss"))
+    name = table.get("system", "atss")
+    system = SYSTEMS.get(name) if isinstance(name, str) else None
     if system is None:
         raise ConfigError(
-            "the recipe's system is not known",
-            expected=", ".join(SYSTEMS),
-            found=repr(table["system"]),
+            "the recipe's system is not known", expected=", ".join(SYSTEMS), found=repr(name)
         )
+    data = table.get("data")
+    simulated = not isinstance(data, dict) or data.get("format", "simulated") == "simulated"
+    kind = SimulatedData if simulated else PictureData
+    check_types(Recipe, table, model=system.config, data=kind)
     rules = dacite.Config(strict=True, cast=[tuple, float, Channels])
     tables: dict[str, Any] = dict(table)
     if "model" in tables:
         tables["model"] = dacite.from_dict(system.config, tables["model"], rules)
     if "data" in tables:
-        simulated = tables["data"].get("format", "simulated") == "simulated"
-        kind = SimulatedData if simulated else PictureData
         tables["data"] = dacite.from_dict(kind, tables["data"], rules)
     return dacite.from_dict(Recipe, tables, rules)
 

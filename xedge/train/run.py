@@ -323,6 +323,13 @@ def start_run(
     system, parents, taken, teacher = SYSTEMS[recipe.system], {"data": data}, 0, None
     model = system.build(recipe.model)
     if options.teacher is not None:
+        if not recipe.model.learns_from_teacher:
+            raise ConfigError(
+                f"nothing in the recipe {recipe.name!r} learns from a teacher",
+                expected='a system with model.fusion.kind = "mf-n"',
+                found=f"system {recipe.system!r} without it",
+                remedy="Leave out --teacher, or take a recipe like sxmnet-tiny",
+            )
         teacher, parents["teacher"] = load_teacher(options.teacher)
         teacher = teacher.to(fabric.device)
     if options.init is not None:

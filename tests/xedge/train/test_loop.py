@@ -194,6 +194,24 @@ def test_a_run_does_not_go_on_under_another_recipe_or_from_something_else(
     run(other, fresh=True)
 
 
+def test_a_fresh_run_that_is_killed_leaves_nothing_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_recipe: TinyRecipe
+) -> None:
+    text = tiny_recipe(tmp_path, 1)
+    folder = run(text).parent
+    assert {"last.ckpt", "final.ckpt", "result.json"} <= {path.name for path in folder.iterdir()}
+
+    def pulled(*_: object) -> None:
+        raise Pulled
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Windows, "prepare", pulled)
+        with pytest.raises(Pulled):
+            run(text, fresh=True)
+    assert list(folder.iterdir()) == []
+    assert [line["epoch"] for line in lines(run(text).parent)] == [1]
+
+
 def test_a_run_starts_from_the_weights_of_another(tmp_path: Path, tiny_recipe: TinyRecipe) -> None:
     first = run(tiny_recipe(tmp_path / "first", 1))
     text = tiny_recipe(tmp_path / "second", 1)
@@ -202,7 +220,7 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path: Path, tiny_recipe: T
     assert checkpoint.record is not None
     assert checkpoint.record.parents["init"] == load_checkpoint(first)[1]
     assert checkpoint.record.taken == len(checkpoint.weights) - 2  # weight and bias a class
-    with pytest.raises(ConfigError, match=r"cannot teach.*of a classifier.*'atss'"):
+    with pytest.raises(ConfigError, match=r"nothing.*'tiny' learns from a teacher.*'atss'"):
         run(tiny_recipe(tmp_path / "third", 1), teacher=first)
 
 

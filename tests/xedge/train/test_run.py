@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from xedge.errors import TrainingError
+from xedge.errors import ConfigError, TrainingError
 from xedge.models.base import Classifier
 from xedge.provenance import CodeVersion
 from xedge.train.batch import Batch, collate
@@ -113,12 +113,17 @@ def test_a_classifier_teaches_and_is_not_taught(tmp_path: Path) -> None:
     assert not teacher.training
     assert not any(p.requires_grad for p in teacher.parameters())
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    recipe, text = load_recipe(Path("atss-tiny"))
+    weights = SYSTEMS[recipe.system].build(recipe.model).state_dict()
+    Checkpoint(text, weights, {}, "0").save(path)
+    with pytest.raises(ConfigError, match=r"cannot teach.*of a classifier.*'atss'"):
+        load_teacher(path)
 
 
 DRIFT = """
 import sys, torch
 from pathlib import Path
-from xedge.errors import TrainingError
+from xedge.errors import ConfigError, TrainingError
 from xedge.train.options import RunOptions
 from xedge.train.recipe import parse_recipe
 from xedge.train.run import launch, start_run
