@@ -82,6 +82,12 @@ def deployable(model: Detector | Classifier) -> DenseDetector:
             found=type(model).__name__,
         )
     config = model.config
+    if config.doam is not None:
+        raise ExportError(
+            "DOAM cannot be exported yet: its gate ends in a normalisation that no engine folds",
+            expected="a model without a table model.doam",
+            found=f"variant {config.doam.variant!r}, parts {config.doam.parts!r}",
+        )
     unrolled = not config.label_aware or config.label_aware_by == "class"
     if (config.regression, config.quality, unrolled) != ("distribution", "statistics", True):
         raise ExportError(

@@ -8,7 +8,9 @@ import pytest
 from xedge_export.deployed import deployable
 
 from xedge.errors import ExportError
+from xedge.models.attention import ATTENTIONS
 from xedge.models.dense import DenseConfig, DenseDetector
+from xedge.models.doam import DOAMConfig
 from xedge.models.label_aware import Coefficients
 from xedge.models.pyramid import PyramidConfig
 
@@ -22,6 +24,17 @@ CONFIG = DenseConfig(
 @pytest.mark.parametrize("label_aware", [True, False])
 def test_the_shipped_form_can(label_aware: bool) -> None:
     model = DenseDetector(replace(CONFIG, label_aware=label_aware))
+    assert deployable(model) is model
+
+
+def test_doam_is_refused_by_name() -> None:
+    with pytest.raises(ExportError, match=r"DOAM cannot be exported.*'released', parts 'full'"):
+        deployable(DenseDetector(replace(CONFIG, doam=DOAMConfig())))
+
+
+@pytest.mark.parametrize("attention", [a for a in ATTENTIONS if a != "none"])
+def test_attention_can(attention: str) -> None:
+    model = DenseDetector(replace(CONFIG, pyramid=replace(CONFIG.pyramid, attention=attention)))
     assert deployable(model) is model
 
 
