@@ -142,7 +142,7 @@ def test_a_whole_bag_in_colour_fills_the_picture(tmp_path: Path) -> None:
 
 
 def test_a_view_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"view window or whole.*found side"):
+    with pytest.raises(ConfigError, match=r"data.view.*window or whole, found 'side'"):
         SimulatedData(view="side")
 
 
