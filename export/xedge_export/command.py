@@ -8,14 +8,14 @@ import hashlib
 import json
 from importlib.metadata import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from xedge.errors import ConfigError, ExportError
-from xedge.sim.bags import BagConfig
-from xedge.train.bags import simulate, window
+from xedge.train.bags import Windows
 from xedge.train.config import SimulatedData
 from xedge.train.progress import Meter
 from xedge_export.deployed import Stage, deployable
@@ -91,24 +91,36 @@ def export(
 
 
 def parity_on_bags(exported: Exported, engine: str, bags: int, meter: Meter) -> ParityReport:
-    """Parity of the exported model with autograd on the top window of each of ``bags`` bags."""
+    """Parity of the exported model with autograd on fresh bags, one item of each.
+
+    The items are what the recipe is watched by: the top window of a bag or the whole of it, in
+    dual energy or in pseudo-colour. None of the bags is clean.
+    """
     from xedge.engines import load
 
     data, exposed = with_labels_exposed(exported.model)
-    config = exported.checkpoint.recipe.data
+    recipe = exported.checkpoint.recipe
+    config = recipe.data
     if not isinstance(config, SimulatedData):
         raise ExportError(
             "a model of picture data cannot be checked on simulated bags",
             remedy="Export it with --check 0",
         )
-    packing = BagConfig(clean=0.0)
-    seeds = range(CHECK_SEED, CHECK_SEED + bags)
-    windows = (window(simulate(s, config.binning, packing), 0, config).planes for s in seeds)
     runner = load(data, engine)
     try:
-        with meter.task("parity with PyTorch", bags) as advance:
+        with TemporaryDirectory() as kept, meter.task("parity with PyTorch", bags) as advance:
+            fresh = dataclasses.replace(
+                config,
+                train_seed=CHECK_SEED + bags,  # none is trained on, but they may not overlap
+                val_seed=CHECK_SEED,
+                val_bags=bags,
+                val_clean=0.0,
+                cache=kept,
+            )
+            items = Windows(fresh, recipe.model.classes, recipe.seed, train=False)
+            planes = (items[k].planes.numpy() for k in range(len(items)))
             model = deployable(exported.checkpoint.model())
-            return check_parity(model, exported.spec, runner, exposed, windows, advance)
+            return check_parity(model, exported.spec, runner, exposed, planes, advance)
     finally:
         runner.close()
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from xedge_export import command, pack
@@ -13,7 +16,11 @@ from xedge.bundle import open_bundle
 from xedge.cli import main
 from xedge.detector import open_detector, verify_golden
 from xedge.errors import ExportError
+from xedge.sim.bags import BagConfig
+from xedge.spec import Channels
+from xedge.train.bags import simulate
 from xedge.train.checkpoint import load_checkpoint
+from xedge.train.sample import fit
 
 
 def test_an_onnx_file_is_written_after_parity_was_checked(
@@ -28,6 +35,33 @@ def test_an_onnx_file_is_written_after_parity_was_checked(
     assert record["parity"]["windows"] == 2
     assert record["parity"]["identical"] == record["parity"]["detections"] > 0
     assert record["stage"] == "refined"
+
+
+def test_a_model_of_whole_bags_in_pseudo_colour_is_checked_on_such(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "whole.ckpt", tmp_path / "model.onnx"
+    tiny, _ = load_checkpoint(tiny_checkpoint)
+    text = tiny.recipe_text + 'view = "whole"\nchannels = "pseudo-colour"\n'
+    replace(tiny, recipe_text=text).save(path)
+    seen = []
+    real = command.check_parity
+
+    def check_parity(
+        model: Any, spec: Any, engine: Any, exposed: Any, windows: Any, *_: Any
+    ) -> Any:
+        seen.extend(windows)
+        return real(model, spec, engine, exposed, seen)
+
+    monkeypatch.setattr(command, "check_parity", check_parity)
+    arguments = ["export", str(path), "-o", str(out), "--check", "2", "--json"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    packing = BagConfig(clean=0.0)
+    for planes, seed in zip(seen, (command.CHECK_SEED, command.CHECK_SEED + 1), strict=True):
+        bag = simulate(seed, 8, packing, Channels.PSEUDO_COLOUR)
+        whole = fit(bag, 96, 128, Channels.PSEUDO_COLOUR, keep_ratio=False)
+        assert np.array_equal(planes, whole.planes)
 
 
 def test_a_bundle_is_complete_and_reproduces_its_golden_answer(
