@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
@@ -21,6 +22,8 @@ class PyramidConfig(TrunkConfig):
         extra: Levels added above the backbone's last, each at twice the stride, by a 3x3
             convolution of stride 2 on the coarsest pyramid level.
     """
+
+    table: ClassVar[str] = "pyramid"
 
     width: int = 64
     extra: int = 0

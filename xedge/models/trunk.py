@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import timm
 import torch
@@ -25,7 +25,10 @@ class TrunkConfig:
         strides: Strides of the feature maps that are tapped, finest first.
         attention: One of `ATTENTIONS`, plugged behind each map that is tapped.
         pretrained: Start from timm's weights, which it fetches from the network.
+        table: Its key in the table of the model.
     """
+
+    table: ClassVar[str] = "trunk"
 
     backbone: str = "resnet18d"
     options: dict[str, Any] = field(default_factory=dict)
@@ -36,7 +39,7 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         if not self.strides or list(self.strides) != sorted({s for s in self.strides if s > 0}):
             raise ConfigError(
-                "the strides of a model's trunk or pyramid cannot be used",
+                f"model.{self.table}.strides cannot be used",
                 expected="one or more whole numbers above 0, rising",
                 found=str(list(self.strides)),
             )

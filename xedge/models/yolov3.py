@@ -55,10 +55,10 @@ class YOLOv3Config(ModelConfig):
         strides = self.trunk.strides
         levels = len(strides)
         doubled = all(b == 2 * a for a, b in pairwise(strides))
-        per_level, left = divmod(len(self.anchors), levels) if levels else (0, 0)
+        per_level, left = divmod(len(self.anchors), levels)
         sides = [side for anchor in self.anchors for side in anchor]
         sound = {
-            "trunk.strides": (levels >= 1 and doubled, "strides that double", strides),
+            "trunk.strides": (doubled, "strides that double", strides),
             "width": (
                 self.width >= 2**levels and self.width % 2 ** (levels - 1) == 0,
                 f"a number that can be halved {levels - 1} times",

@@ -153,7 +153,6 @@ def test_every_parameter_is_reached_by_the_gradient(doam: DOAMConfig | None) -> 
     [
         ({"trunk": TrunkConfig(strides=(8, 32))}, r"trunk.strides.*double.*\(8, 32\)"),
         ({"trunk": TrunkConfig(strides=(8, 16))}, "anchors.*each of 2 levels"),
-        ({"trunk": TrunkConfig(strides=())}, "trunk.strides"),
         ({"width": 6}, "width.*halved 2 times.*found 6"),
         ({"width": 4}, "width"),
         ({"anchors": ((10, 10),) * 4}, "anchors.*each of 3 levels"),

@@ -81,10 +81,17 @@ def test_a_minimal_recipe_takes_defaults() -> None:
         (MINIMAL + "depth = '3'\n", "model.depth.*a whole number, found '3'"),
         (MINIMAL + "label_aware = 1\n", "model.label_aware.*true or false, found 1"),
         (MINIMAL + "doam = 1\n", "model.doam.*a table, found 1"),
-        (MINIMAL + "[model.pyramid]\nstrides = []\n", r"strides.*one or more.*found \[\]"),
+        (
+            MINIMAL + "[model.pyramid]\nstrides = []\n",
+            r"model.pyramid.strides.*one or more.*found \[\]",
+        ),
         (MINIMAL + "[model.pyramid]\nstrides = [16, 8]\n", r"strides.*rising.*found \[16, 8\]"),
         (MINIMAL + "[model.pyramid]\noptions = 1\n", "model.pyramid.options.*a table, found 1"),
         (MINIMAL + "[optim]\nlr_factors = {fc = '5'}\n", "optim.lr_factors.fc.*a number"),
+        (
+            'name = "x"\nsystem = "chr"\n[model]\nclasses = ["a"]\ntrunk = {strides = []}\n',
+            r"model.trunk.strides.*one or more.*found \[\]",
+        ),
         (
             'name = "x"\nsystem = "yolov3"\n[model]\nclasses = ["a"]\nanchors = [3]\n',
             r"model.anchors\[0\].*a list of 2, found 3",
