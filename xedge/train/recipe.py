@@ -7,6 +7,7 @@ kept with a run is the merged text.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ from xedge.errors import ConfigError
 from xedge.models.base import ModelConfig
 from xedge.spec import Channels
 from xedge.train.config import OptimConfig, PictureData, SimulatedData, refuse_unsound
-from xedge.train.shipped import SHIPPED
+from xedge.train.shipped import SHIPPED, shipped_data, shipped_recipes
 from xedge.train.systems import SYSTEMS
 from xedge.train.typed import check_types
 
@@ -161,13 +162,12 @@ def load_recipe(path: Path, changes: Iterable[str] = (), on: str = "") -> tuple[
     Raises:
         ConfigError: When the file is absent or `parse_recipe` refuses it.
     """
-    if path.suffix != ".toml" and not path.exists():
-        path = SHIPPED / f"{path}.toml"
+    path = _find(path, shipped_recipes())
     table = _read(path, ())
     bare = "base" not in _table(path)
     given = [_change(change) for change in changes]
     if on:
-        over = _read(SHIPPED / f"_on-{on}.toml", ())
+        over = _read(_data_part(on), ())
         table = _merge(table, over | {"name": f"{table.get('name', path.stem)}-on-{on}"})
     for change in given:
         table = _merge(table, change)
@@ -189,7 +189,41 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         return table
     if path in above or not isinstance(base, str):
         raise ConfigError(f"the base of recipe {str(path)!r} cannot be used", found=repr(base))
-    return _merge(_read(path.parent / base, (*above, path)), table)
+    beside = path.parent / base
+    under = beside if beside.is_file() else _find(Path(base), list(SHIPPED.glob("*.toml")))
+    return _merge(_read(under, (*above, path)), table)
+
+
+def _find(path: Path, known: list[Path]) -> Path:
+    """The file at a path, or the shipped one of that name with or without its suffix.
+
+    Raises:
+        ConfigError: When there is neither; the message has names that are nearly alike.
+    """
+    if path.is_file():
+        return path
+    by_name = {shipped.stem: shipped for shipped in known}
+    name = path.name.removesuffix(".toml")
+    if path.parent == Path() and name in by_name:
+        return by_name[name]
+    raise _unknown("recipe", str(path), name, by_name)
+
+
+def _data_part(on: str) -> Path:
+    by_name = {path.stem.removeprefix("_on-"): path for path in shipped_data()}
+    if on not in by_name:
+        raise _unknown("data", on, on, by_name)
+    return by_name[on]
+
+
+def _unknown(what: str, given: str, name: str, known: Iterable[str]) -> ConfigError:
+    close = difflib.get_close_matches(name, known, n=3)
+    return ConfigError(
+        f"there is no {what} {given!r}" + (", but a folder" if Path(given).is_dir() else ""),
+        expected=f"one such as {' or '.join(close)}" if close else "",
+        remedy="`xedge train --list` shows the recipes and data that come with xedge"
+        + ("; a recipe may also be the path of a TOML file" if what == "recipe" else ""),
+    )
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -173,8 +173,36 @@ def test_pictures_take_the_place_of_simulated_bags(tmp_path: Path) -> None:
 
 
 def test_data_that_does_not_come_with_xedge() -> None:
-    with pytest.raises(ConfigError, match="no recipe"):
+    with pytest.raises(ConfigError, match="no data 'moonrocks'"):
         load_recipe(Path("atss-tiny"), on="moonrocks")
+
+
+def test_a_recipe_of_ones_own_stands_on_a_shipped_one(tmp_path: Path) -> None:
+    for base in ("atss-tiny.toml", "atss-tiny"):
+        (tmp_path / "mine.toml").write_text(f'base = "{base}"\nname = "mine"\n')
+        recipe, text = load_recipe(tmp_path / "mine.toml")
+        assert recipe.name == "mine"
+        assert recipe.model == load_recipe(Path("atss-tiny"))[0].model
+        assert parse_recipe(text) == recipe
+
+
+def test_a_folder_of_a_recipes_name_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ssd-tiny").mkdir()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("ssd-tiny"))[0].name == "ssd-tiny"
+    with pytest.raises(ConfigError, match="no recipe 'mine', but a folder"):
+        load_recipe(Path("mine"))
+
+
+def test_a_name_that_is_nearly_right_is_told_what_is() -> None:
+    with pytest.raises(ConfigError, match=r"no recipe 'atss-tinny': expected .*atss-tiny") as error:
+        load_recipe(Path("atss-tinny"))
+    assert str(SHIPPED) not in str(error.value)
+    with pytest.raises(ConfigError, match=r"no data 'sixray-thre': expected .*sixray-three"):
+        load_recipe(Path("atss-tiny"), on="sixray-thre")
 
 
 def test_a_circle_of_bases_is_refused(tmp_path: Path) -> None:
