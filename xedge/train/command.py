@@ -107,6 +107,7 @@ def train(
         raise click.UsageError("Give a RECIPE; `xedge train --list` shows those that are shipped.")
     # Not before: `xedge train --help` needs no torch.
     from xedge.train.checkpoint import load_checkpoint
+    from xedge.train.loop import FINAL
     from xedge.train.loop import train as run_training
     from xedge.train.progress import Meter
     from xedge.train.recipe import load_recipe
@@ -117,9 +118,13 @@ def train(
     if seed is not None:
         folder = folder.with_name(f"{folder.name}-seed{seed}")
     run_options = RunOptions(folder=out or folder, **options)
+    final = (out or folder) / FINAL
+    before = final.stat().st_mtime_ns if final.is_file() else 0
     path = run_training(parsed, text, options=run_options, meter=Meter(quiet=as_json))
     if path is None:
         return
+    if path.stat().st_mtime_ns == before:
+        click.echo("this run was finished before: --fresh starts over", err=True)
     measured = load_checkpoint(path)[0].measured
     if as_json:
         click.echo(json.dumps({"checkpoint": str(path), "measured": measured}))

@@ -112,6 +112,7 @@ def test_a_run_learns_and_leaves_what_the_export_needs(
     people = CliRunner().invoke(main, ["train", str(path)], catch_exceptions=False)
     assert re.search(r"la_off_ap50 +\S +[\d.]+", people.stdout)
     assert f"checkpoint: {final}" in people.stdout
+    assert "finished before" in people.stderr
     machine = CliRunner().invoke(main, ["train", str(path), "--json"], catch_exceptions=False)
     assert json.loads(machine.stdout)["checkpoint"] == str(final)
     assert load_checkpoint(final)[1] == digest
