@@ -207,13 +207,13 @@ def main(debug: bool) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
     \b
     Examples:
       eval "$(xedge completion bash)"
       xedge completion fish > ~/.config/fish/completions/xedge.fish
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     completer = get_completion_class(shell)
     if completer is None:
         raise OneLineError(f"this version of click cannot complete for {shell}. Upgrade click")

@@ -43,14 +43,14 @@ def _common_options(command: Command) -> Command:
 
 @click.group()
 def bench() -> None:
-    r"""Measure engines and the lane on this machine.
+    """Measure engines and the lane on this machine.
 
     \b
     Examples:
       xedge bench engines
       xedge bench belt --speed 0.5
       xedge bench accuracy --bags 500
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
 
 
 @bench.command()
@@ -77,13 +77,13 @@ def engines(
     scratch: bool,
     as_json: bool,
 ) -> None:
-    r"""Time one window of the model on every engine of this machine, in turn.
+    """Time one window of the model on every engine of this machine, in turn.
 
     \b
     Examples:
       xedge bench engines
       xedge bench engines --engine onnxruntime --engine openvino --threads 1 --rounds 500
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     from xedge_benchmarks.engines import EngineSettings, bench_engines
 
     settings = EngineSettings(rounds=rounds, warmup=warmup, bags=bags, seed=seed, threads=threads)
@@ -121,13 +121,13 @@ def belt(
     scratch: bool,
     as_json: bool,
 ) -> None:
-    r"""Screen a simulated belt: factor to real time, latency, late decisions, ledger.
+    """Screen a simulated belt: factor to real time, latency, late decisions, ledger.
 
     \b
     Examples:
       xedge bench belt
       xedge bench belt --speed 0.2 --bags 100 --realtime
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     from xedge_benchmarks.belt import BeltSettings, bench_belt
 
     settings = BeltSettings(
@@ -165,13 +165,13 @@ def accuracy(
     scratch: bool,
     as_json: bool,
 ) -> None:
-    r"""Average precision and alarms on fresh simulated bags, through the whole chain.
+    """Average precision and alarms on fresh simulated bags, through the whole chain.
 
     \b
     Examples:
       xedge bench accuracy
       xedge bench accuracy --bags 100 --against first-pass.xedge
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     from rich.progress import Progress
 
     from xedge_benchmarks.accuracy import AccuracySettings, bench_accuracy

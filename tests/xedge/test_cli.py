@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -267,3 +269,32 @@ def test_installed_command_keeps_the_rules(entry_point: importlib.metadata.Entry
         assert "--json" in {option for p in command.params for option in p.opts}, command.name
         text = f"{command.help}{command.epilog}"
         assert "Example" in text, f"{command.name}: its help shows no example"
+
+
+def pages(
+    command: click.Command, above: click.Context | None, name: str
+) -> Iterator[click.Context]:
+    """A context of the command and of each one under it."""
+    context = click.Context(command, info_name=name, parent=above, terminal_width=80)
+    yield context
+    if isinstance(command, click.Group):
+        for under in command.list_commands(context):
+            found = command.get_command(context, under)
+            assert found is not None
+            yield from pages(found, context, under)
+
+
+def test_help_keeps_the_lines_of_examples_and_exit_codes() -> None:
+    kept = {}
+    for context in pages(main, None, "xedge"):
+        page = context.command.get_help(context)
+        assert "\\b" not in page, context.command_path
+        shown = {line.strip() for line in page.splitlines()}
+        written = (
+            inspect.cleandoc(context.command.help or "") + "\n" + (context.command.epilog or "")
+        )
+        lines = [line.strip() for line in written.splitlines() if line.startswith("  ")]
+        assert [line for line in lines if line not in shown] == [], context.command_path
+        kept[context.command_path] = lines
+    assert "xedge bench belt" in kept["xedge bench belt"]
+    assert "2  wrong usage" in kept["xedge run"]

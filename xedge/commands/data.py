@@ -38,7 +38,7 @@ _part = click.option("--part", default="", help="One part of the set, `train` fo
 
 @click.group()
 def data() -> None:
-    r"""Verify data sets and look at them.
+    """Verify data sets and look at them.
 
     The sets are academic: none comes with xedge, and their licences hold for what you train.
 
@@ -46,19 +46,19 @@ def data() -> None:
     Examples:
       xedge data formats
       xedge data verify SIXray --format sixray
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
 
 
 @data.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def formats(as_json: bool) -> None:
-    r"""Say which formats can be read, and which files each expects.
+    """Say which formats can be read, and which files each expects.
 
     \b
     Examples:
       xedge data formats
       xedge data formats --json
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     if as_json:
         rows = [{"name": f.name, "what": f.what, "layout": f.layout.splitlines()}
                 for f in FORMATS.values()]  # fmt: skip
@@ -77,7 +77,7 @@ def formats(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def verify(ctx: click.Context, folder: Path, format: str, part: str, as_json: bool) -> None:
-    r"""Find what is wrong with a data set: every list compared, every picture decoded.
+    """Find what is wrong with a data set: every list compared, every picture decoded.
 
     Missing, broken or doubled files, names that are empty or doubled, boxes that are inverted or
     out of bounds, lists that disagree, unknown classes, checksums (SHA256SUMS, MD5SUMS) that do
@@ -87,7 +87,7 @@ def verify(ctx: click.Context, folder: Path, format: str, part: str, as_json: bo
     Examples:
       xedge data verify OPIXray --format opixray
       xedge data verify SIXray --format sixray --part 10/train --json > findings.json
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
         task = progress.add_task("Verifying", total=None)
         report = verify_set(
@@ -138,12 +138,12 @@ def _add(table: Table, kind: str, found: list[Finding]) -> None:
               help="Images on it, taken evenly from the whole set.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the names of the images as JSON.")
 def show(folder: Path, format: str, part: str, out: Path, count: int, as_json: bool) -> None:
-    r"""Write a page of pictures with their boxes.
+    """Write a page of pictures with their boxes.
 
     \b
     Examples:
       xedge data show OPIXray --format opixray --part test-3 -o hidden.jpg
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     images = open_set(format, folder, part)
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
     records = [images.records[int(k)] for k in chosen]

@@ -43,7 +43,7 @@ def demo(
     realtime: bool,
     as_json: bool,
 ) -> None:
-    r"""Screen simulated bags on a simulated belt, and write a report.
+    """Screen simulated bags on a simulated belt, and write a report.
 
     Raw dual-energy lines come off the belt in strips; each bag leaves as one decision. Idle time
     of the belt is skipped unless --realtime is given; the work in between is real and measured.
@@ -53,7 +53,7 @@ def demo(
       xedge demo
       xedge demo --bags 10 --speed 0.5 --out fast
       xedge demo --json --engine onnxruntime | python3 -m json.tool
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     settings = DemoSettings(
         bags=bags, speed_m_s=speed, seed=seed, engine=engine, threads=threads, realtime=realtime
     )

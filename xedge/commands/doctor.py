@@ -192,7 +192,7 @@ def advise(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.pass_context
 def doctor(ctx: click.Context, bundle_path: Path | None, as_json: bool) -> None:
-    r"""Say what this machine has, and whether the model works on it.
+    """Say what this machine has, and whether the model works on it.
 
     Exits with 0 when a default engine reproduces the bundle's golden answer, with 1 otherwise.
 
@@ -201,7 +201,7 @@ def doctor(ctx: click.Context, bundle_path: Path | None, as_json: bool) -> None:
       xedge doctor
       xedge doctor --bundle mine.xedge
       xedge doctor --json | python3 -m json.tool
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     found = examine(bundle_path)
     if as_json:
         click.echo(found.to_json())

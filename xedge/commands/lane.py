@@ -30,7 +30,7 @@ FLAWED = 3
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the bags.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a sentence.")
 def record(out: Path, bags: int, speed: float, seed: int, as_json: bool) -> None:
-    r"""Record a simulated belt into a strip file, with its dark and air runs and its truth.
+    """Record a simulated belt into a strip file, with its dark and air runs and its truth.
 
     The file has everything that screening takes; a bag is about 4 MB. docs/strip-file.md
     describes the format byte by byte.
@@ -39,7 +39,7 @@ def record(out: Path, bags: int, speed: float, seed: int, as_json: bool) -> None
     Examples:
       xedge record --out belt.xstrip --bags 10
       xedge record --out fast.xstrip --speed 0.5 --seed 7 --json
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     told = Console(stderr=True)
     with Progress(
         console=told, transient=True, disable=as_json or not told.is_terminal
@@ -84,7 +84,7 @@ def run(
     realtime: bool,
     as_json: bool,
 ) -> None:
-    r"""Screen a strip file: one decision a bag, in the order of the belt.
+    """Screen a strip file: one decision a bag, in the order of the belt.
 
     With --json, standard output has one JSON object a line and decision, as soon as it is made,
     and nothing else: bag, verdict, reason, reasons, encoder_head, encoder_tail, detections (label,
@@ -103,7 +103,7 @@ def run(
     Examples:
       xedge run --source belt.xstrip
       xedge run --source belt.xstrip --json --journal lane.journal > decisions.jsonl
-    """
+    """  # noqa: D301  # click wants the character, not a backslash
     opened = open_bundle(bundle)
     spec = opened.spec
     console = open_console(quiet=as_json)
