@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xedge.errors import ConfigError
 from xedge.types import AIR_COUNTS
 
 if TYPE_CHECKING:
@@ -92,6 +91,7 @@ def explain(
     """  # noqa: D301  # click wants the character, not a backslash
     from xedge.train.checkpoint import load_checkpoint
     from xedge.train.explain.findings import explain as explain_subject
+    from xedge.train.explain.folder import claim
     from xedge.train.explain.page import write_explanation
     from xedge.train.explain.record import Explanation, to_record
     from xedge.train.explain.subjects import open_subjects, spread, to_subject
@@ -106,7 +106,7 @@ def explain(
     else:
         assert items is not None
         subjects = [to_subject(items[k], spec.channels) for k in spread(len(items), count)]
-    _make(out)
+    claim(out)
     findings = []
     with meter.task("explaining", len(subjects)) as advance:
         for subject in subjects:
@@ -153,21 +153,3 @@ def _is_detector(model: Detector | Classifier) -> bool:
     from xedge.models.base import Detector as Boxes
 
     return isinstance(model, Boxes)
-
-
-def _make(folder: Path) -> None:
-    """Return when the folder is there and empty of an earlier page."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in [
-            *folder.glob("[0-9][0-9][0-9]-*.png"),
-            folder / "explain.html",
-            folder / "explain.json",
-        ]:
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"the folder {folder} cannot be used",
-            found=error.strerror or str(error),
-            remedy="Name another one with -o",
-        ) from error

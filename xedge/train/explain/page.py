@@ -18,6 +18,7 @@ from xedge.page import Box, Mark, data_uri, encoded, labelled_mark, page_environ
 from xedge.provenance import code_version
 from xedge.spec import ModelSpec
 from xedge.train.explain.findings import KINDS, Finding, Map
+from xedge.train.explain.folder import PAGE, RECORD, make_room
 from xedge.train.explain.record import Explanation, map_file, points, to_record, value_range
 from xedge.types import F32, U8
 
@@ -137,18 +138,22 @@ def pale(rgb: U8) -> U8:
 def write_explanation(explanation: Explanation, folder: Path) -> Path:
     """The page that was written into the folder, beside ``explain.json`` and a PNG a map.
 
+    It takes the place of an earlier page there.
+
     Raises:
+        ConfigError: When a file of another's is in its place (`make_room`).
         ModuleNotFoundError: Without jinja2 (extra ``report``).
     """
     environment = page_environment(Path(__file__).parent)
-    panels = [
-        _panel(finding, number, explanation.spec, folder)
-        for number, finding in enumerate(explanation.findings, 1)
-    ]
+    numbered = list(enumerate(explanation.findings, 1))
+    figures = [map_file(number, one) for number, finding in numbered for one in finding.maps]
+    make_room(folder, [*figures, PAGE, RECORD])
+    # The record first: were the rest cut short, the next page would know what to replace.
     record = json.dumps(to_record(explanation), indent=1)
-    (folder / "explain.json").write_text(record + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(record + "\n", encoding="utf-8")
+    panels = [_panel(finding, number, explanation.spec, folder) for number, finding in numbered]
     text = environment.get_template("explain.html").render(_values(explanation, panels))
-    path = folder / "explain.html"
+    path = folder / PAGE
     path.write_text(text, encoding="utf-8")
     return path
 

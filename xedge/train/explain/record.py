@@ -14,6 +14,7 @@ from xedge.train.explain.curves import ClassCurve
 from xedge.train.explain.findings import Finding, Map
 from xedge.types import F32
 
+SCHEMA: Final = "xedge.explain/1"
 POINTS: Final = 160
 """Most points of a curve that are drawn and written."""
 
@@ -74,6 +75,7 @@ def to_record(explanation: Explanation) -> dict[str, Any]:
     """The explanation as what JSON can hold; a number that is not known is null."""
     spec = explanation.spec
     return {
+        "schema": SCHEMA,
         "checkpoint": explanation.checkpoint,
         "parents": spec.parents,
         "name": spec.name,
