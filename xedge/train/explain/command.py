@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xedge.errors import ConfigError
 from xedge.types import AIR_COUNTS
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def explain(
 ) -> None:
     """Draw where the trained model of CHECKPOINT looks, on a page.
 
+    CHECKPOINT is a file that `xedge train` wrote, or a run's folder: its final.ckpt.
+
     Shows its answer to each picture with every map that the model has: DOAM's attention, LA's
     weights, CAM, Grad-CAM; and precision and recall of each class where the truth is known.
 
@@ -97,6 +100,7 @@ def explain(
     from xedge.train.explain.subjects import open_subjects, spread, to_subject
     from xedge.train.progress import Meter
 
+    checkpoint = _checkpoint_of(checkpoint)
     loaded, digest = load_checkpoint(checkpoint)
     model, spec, meter = loaded.model(), loaded.spec(digest), Meter(quiet=as_json)
     items = None if images and data is None else _held_out(loaded, data)
@@ -115,7 +119,7 @@ def explain(
     measured = 0 if items is None else min(curves, len(items))
     drawn = _curves(model, spec, items, measured, meter) if items is not None and measured else []
     whole = Explanation(
-        checkpoint.name,
+        f"{checkpoint.parent.resolve().name}/{checkpoint.name}",
         spec,
         loaded.recipe.system,
         _is_detector(model),
@@ -125,6 +129,23 @@ def explain(
     )
     page = write_explanation(whole, out)
     click.echo(json.dumps(to_record(whole)) if as_json else f"Page: {page}")
+
+
+def _checkpoint_of(path: Path) -> Path:
+    """The checkpoint that is meant: a file itself, of a run's folder the finished one."""
+    from xedge.train.loop import FINAL, LAST
+
+    if not path.is_dir():
+        return path
+    if (path / FINAL).is_file():
+        return path / FINAL
+    unfinished = (path / LAST).is_file()
+    raise ConfigError(
+        f"the folder {path} holds no finished checkpoint",
+        expected=FINAL,
+        found=f"the {LAST} of a run that has not ended" if unfinished else "",
+        remedy=f"Give {path / LAST} itself" if unfinished else "Give a checkpoint's file",
+    )
 
 
 def _held_out(loaded: Checkpoint, data: Path | None) -> Items:

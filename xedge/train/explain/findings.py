@@ -41,10 +41,10 @@ MOST_CLASSES: Final = 4
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "HiResCAM": "What each place adds to the log-odds of one score: gradient times feature, "
-        "place by place.",
+        "place by place. Of a single box’s score trust this map, not Grad-CAM, whose mean says "
+        "little of where.",
         "CAM": "What each place adds to the class’s logit, but for the mean over all places.",
-        "Grad-CAM": "Features weighed by the mean of their gradient over all places. Of the score "
-        "of a single box that mean says little of where: trust HiResCAM there.",
+        "Grad-CAM": "Features weighed by the mean of their gradient over all places.",
         "DOAM": "The attention M. A pixel is multiplied by γ M + 1 − γ in front of the backbone: "
         "where γ is near 0, the map does nothing.",
         "SXMNet": "The attention mask: the fine one is what the levels that predict are multiplied "
@@ -55,6 +55,20 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What the values of each kind of map are."""
+
+_LA: Final = "LA: Zhao et al., TIFS 2022, equation 7"
+SOURCES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "HiResCAM": "HiResCAM: Draelos and Carin, arXiv 2011.08891, of the log-odds of a score",
+        "CAM": "CAM: Zhou et al., CVPR 2016",
+        "Grad-CAM": "Grad-CAM: Selvaraju et al., ICCV 2017, of the log-odds of a score",
+        "DOAM": "DOAM: Wei et al., equation 8",
+        "SXMNet": "SXMNet: Hu et al., section 3.2",
+        "LA, size": _LA,
+        "LA, sign": _LA,
+    }
+)
+"""Where each kind of map comes from."""
 
 Flags = npt.NDArray[np.bool_]
 

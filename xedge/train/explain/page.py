@@ -17,7 +17,7 @@ from xedge.metrics.detection import mean_of_known
 from xedge.page import Box, Mark, data_uri, encoded, labelled_mark, page_environment, sides
 from xedge.provenance import code_version
 from xedge.spec import ModelSpec
-from xedge.train.explain.findings import KINDS, Finding, Map
+from xedge.train.explain.findings import KINDS, SOURCES, Finding, Map
 from xedge.train.explain.folder import PAGE, RECORD, make_room
 from xedge.train.explain.record import Explanation, map_file, points, to_record, value_range
 from xedge.types import F32, U8
@@ -185,6 +185,10 @@ def _values(explanation: Explanation, panels: list[Panel]) -> dict[str, Any]:
         "object_name": ("object", "objects") if detector else ("picture", "pictures"),
         "share": MAP_SHARE,
         "kinds": {k: v for k, v in KINDS.items() if k in shown},
+        "sources": list(dict.fromkeys(v for k, v in SOURCES.items() if k in shown)),
+        "signed": any(one.signed for f in explanation.findings for one in f.maps),
+        "guessed": any(f.subject.guessed for f in explanation.findings),
+        "known": any(f.subject.truth is not None for f in explanation.findings),
         "bars": {signed: _bar(signed) for signed in (False, True)},
     }
 

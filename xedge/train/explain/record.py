@@ -24,7 +24,7 @@ class Explanation:
     """All that a page shows.
 
     Attributes:
-        checkpoint: The file, as it was named.
+        checkpoint: The file, with the name of its folder.
         spec: The model's description.
         system: Which system it is.
         detector: Whether it answers boxes; else it answers classes.
@@ -94,7 +94,11 @@ def to_record(explanation: Explanation) -> dict[str, Any]:
 
 def _picture(finding: Finding, number: int, spec: ModelSpec) -> dict[str, Any]:
     subject, found = finding.subject, finding.found
-    record: dict[str, Any] = {"name": subject.name, "truth": None}
+    record: dict[str, Any] = {
+        "name": subject.name,
+        "counts_guessed": subject.guessed,
+        "truth": None,
+    }
     if (truth := subject.truth) is not None:
         record["truth"] = [
             {"label": spec.classes[int(truth.labels[k])], "box": _rounded(truth.boxes[k])}

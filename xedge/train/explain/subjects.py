@@ -38,6 +38,7 @@ class Subject:
         rgb: The same for people, uint8 ``[H, W, 3]``.
         truth: The objects in it, in its pixels; None where nobody knows.
         presence: int8 ``[C]`` as in `Item`; None where nobody knows.
+        guessed: Whether the planes are a guess at counts, from a pseudo-colour picture.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Subject:
     rgb: U8
     truth: Truth | None = None
     presence: npt.NDArray[np.int8] | None = None
+    guessed: bool = False
 
 
 def to_subject(item: Item, channels: Channels) -> Subject:
@@ -94,19 +96,20 @@ def open_subjects(
     """
     picture = read_picture(path, air_counts)
     data = recipe.data
-    pixel = spec.binning
+    pixel, guessed = spec.binning, False
     if spec.channels is Channels.PSEUDO_COLOUR:
         planes = np.ascontiguousarray(picture.rgb.transpose(2, 0, 1))
     elif isinstance(picture, DualEnergyPicture):
         planes = dual_energy_planes(picture.low, picture.high, spec.binning)
     else:
         planes, pixel = _guessed(picture, spec, pixel_mm), 1
+        guessed = True
     if isinstance(data, PictureData) or data.view == "whole":
         keep_ratio = isinstance(data, PictureData) and data.keep_ratio
         none = np.zeros(0, np.int32)
         whole = Sample(planes, np.zeros((0, 4), np.float32), none, none)
         fitted = fit(whole, spec.height, spec.width, spec.channels, keep_ratio=keep_ratio).planes
-        yield Subject(path.name, fitted, colours(fitted, spec.channels))
+        yield Subject(path.name, fitted, colours(fitted, spec.channels), guessed=guessed)
         return
     height, width = planes.shape[1:]
     if width > spec.width or height < 1:
@@ -122,7 +125,7 @@ def open_subjects(
         window = pad_planes(part, spec.height, spec.width, AIR[spec.channels])
         lines = f", lines {start * pixel} to {(start + part.shape[1]) * pixel - 1}"
         name = path.name + (lines if len(starts) > 1 else "")
-        yield Subject(name, window, colours(window, spec.channels))
+        yield Subject(name, window, colours(window, spec.channels), guessed=guessed)
 
 
 def _guessed(picture: ColourPicture, spec: ModelSpec, pixel_mm: float | None) -> U8:

@@ -58,6 +58,23 @@ def test_picture_files_are_explained_without_truth(checkpoint, tmp_path) -> None
     found = json.loads(done.stdout)
     assert found["curves"] == []
     assert found["pictures"][0]["truth"] is None
+    assert found["checkpoint"] == f"{tmp_path.name}/tiny.ckpt"
+
+
+def test_a_run_s_folder_stands_for_its_finished_checkpoint(checkpoint, tmp_path) -> None:
+    folder, page = tmp_path / "run", ["-o", tmp_path / "page"]
+    folder.mkdir()
+    done = run(folder, *page)
+    assert done.exit_code == 1
+    assert "run holds no finished checkpoint: expected final.ckpt" in done.stderr
+    checkpoint.rename(folder / "last.ckpt")
+    done = run(folder, *page)
+    assert done.exit_code == 1
+    assert "last.ckpt itself" in done.stderr
+    (folder / "last.ckpt").rename(folder / "final.ckpt")
+    done = run(folder, *page, "--count", 1, "--curves", 0, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["checkpoint"] == "run/final.ckpt"
 
 
 def test_a_trained_classifier_of_the_papers_is_explained(bags, save, tmp_path) -> None:

@@ -116,6 +116,31 @@ def test_a_classifier_s_page_shows_scores_and_curves(
     assert record["pictures"][0]["scores"].keys() == finding.scores.keys()
 
 
+def test_the_page_speaks_only_of_what_is_there(
+    classifier, build, recipe, spec, subject, tmp_path, read_page
+) -> None:
+    def text_of(name: str, model, detector: bool, **changes: object) -> str:
+        finding = explain(model, spec, dataclasses.replace(subject, **changes))
+        whole = Explanation("runs/c.ckpt", spec, name, detector, (finding,))
+        (tmp_path / name).mkdir()
+        page = write_explanation(whole, tmp_path / name)
+        return read_page(page.read_text(encoding="utf-8")).text
+
+    of_classes = text_of("chr", classifier, False)
+    assert "CAM: Zhou et al." in of_classes
+    for absent in ("HiResCAM", "DOAM", "LA:", "SXMNet", "with a sign", "really", "a guess at"):
+        assert absent not in of_classes
+    bare = text_of("atss", build(recipe()), True, guessed=True)
+    assert "HiResCAM: Draelos" in bare
+    assert "trust this map, not Grad-CAM" in bare
+    assert bare.count("through a guess at what the scanner measured: expect less of it") == 1
+    for absent in ("DOAM", "LA:", "Zhou", "MISSED", "really"):
+        assert absent not in bare
+    la = text_of("la", build(recipe("[model.doam]\n", label_aware=True)), True)
+    assert la.count("LA: Zhao et al.") == la.count("DOAM: Wei et al.") == 1
+    assert "with a sign" in la
+
+
 def test_a_curve_without_reports_is_drawn_too(explanation, tmp_path, read_page) -> None:
     from xedge.metrics import Curve
 

@@ -44,6 +44,7 @@ def test_a_short_scan_is_one_window_filled_up_with_air(parsed, spec, tmp_path) -
     np.testing.assert_array_equal(one.planes[:, :50, :125], expected)
     assert (one.planes[:, 50:].transpose(1, 2, 0) == AIR_PLANES).all()
     assert one.truth is None
+    assert not one.guessed
 
 
 def test_a_long_scan_is_several_windows(parsed, spec, tmp_path) -> None:
@@ -63,6 +64,7 @@ def test_a_colour_picture_is_scaled_before_a_model_of_counts(parsed, spec, tmp_p
     cv2.imwrite(str(path), np.full((100, 200, 3), 255, np.uint8))
     (one,) = open_subjects(path, parsed, spec, AIR_COUNTS, 1.24)  # a quarter of the model's pixel
     assert one.planes.shape == (3, 96, 128)
+    assert one.guessed
     assert np.ptp(one.planes.reshape(3, -1), axis=1).max() == 0  # white is air
     with pytest.raises(ImageError, match="does not fit the model"):
         list(open_subjects(path, parsed, spec, AIR_COUNTS, 10))
