@@ -25,6 +25,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -52,6 +53,16 @@ _MEMBER = re.compile(
     r"signature|manifest\.json|recipe\.toml|LICENCE|golden/(low|high)\.npy"
     r"|model/[a-z0-9-]+\.onnx|golden/[a-z0-9-]+/(boxes|scores|labels)\.npy"
 )
+
+_OTHER_KINDS: Final = MappingProxyType(
+    {
+        # A protobuf whose fields are ir_version, and then a producer, a graph or the opsets.
+        "an ONNX graph": re.compile(rb"\x08[\x01-\x7f][\x12\x1a\x3a\x42]"),
+        # A zip whose first member is torch's pickle, in a folder.
+        "a checkpoint": re.compile(rb"PK\x03\x04.{26}[^/]{1,255}/data\.pkl", re.DOTALL),
+    }
+)
+"""How other files that models come in begin."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +266,14 @@ def open_bundle(path: Path | str | None = None, public_key: bytes | None = None)
 
 def parse_bundle(content: bytes, public_key: bytes | None = None) -> Bundle:
     """The bundle in the bytes of a ``.xedge`` file; see `open_bundle`."""
+    for kind, beginning in _OTHER_KINDS.items():
+        if beginning.match(content):
+            raise BundleError(
+                "this is no bundle",
+                expected="a .xedge file",
+                found=kind,
+                remedy="`xedge export CHECKPOINT -o FILE.xedge` makes a bundle of a checkpoint",
+            )
     members = unpack(content, _MEMBER)
     head = members.pop(_MANIFEST, None)
     if head is None or len(head) > LARGEST_MANIFEST:

@@ -19,6 +19,7 @@ from xedge.train.bags import Windows
 from xedge.train.config import SimulatedData
 from xedge.train.progress import Meter
 from xedge_export.deployed import Stage, deployable
+from xedge_export.pack import pack, refuse_pictures
 from xedge_export.parity import ParityReport, check_parity, with_labels_exposed
 from xedge_export.to_onnx import Exported, export_model
 
@@ -36,7 +37,8 @@ CHECK_SEED = 6_000_000
               help="FILE.onnx, or FILE.xedge for a bundle.")  # fmt: skip
 @click.option("--stage", type=click.Choice([s.value for s in Stage]), default="refined",
               show_default=True, help="With the label-aware step, or without.")  # fmt: skip
-@click.option("--check", default=4, show_default=True, help="Bags to compare with PyTorch.")
+@click.option("--check", type=click.IntRange(min=0), default=4, show_default=True,
+              help="Bags to compare with PyTorch.")  # fmt: skip
 @click.option("--engine", default="onnxruntime", show_default=True, help="Engine to check with.")
 @click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Text of the weights' licence, for a bundle.")  # fmt: skip
@@ -65,6 +67,8 @@ def export(
         )
     meter = Meter(quiet=as_json)
     exported = export_model(checkpoint, Stage(stage))
+    if out.suffix == ".xedge":
+        refuse_pictures(exported.spec)
     report = parity_on_bags(exported, engine, check, meter) if check else None
     if report is not None and not report.detections:
         raise ExportError(
@@ -83,8 +87,6 @@ def export(
         out.write_bytes(exported.model)
         digest = hashlib.sha256(exported.model).hexdigest()
     else:
-        from xedge_export.pack import pack
-
         text = licence.read_text(encoding="utf-8") if licence else _own_licence()
         digest = pack(exported, out, text, datetime.datetime.now(datetime.timezone.utc).date())
     _print(exported, out, digest, report, as_json)
@@ -149,7 +151,9 @@ def _print(
     if as_json:
         click.echo(json.dumps(record))
         return
-    table = Table("what", "value", show_header=False)
+    table = Table(show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for name, value in record.items():
         if name != "parity":
             table.add_row(name, str(value))

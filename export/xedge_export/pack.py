@@ -14,6 +14,7 @@ from xedge.engines import load
 from xedge.errors import ExportError
 from xedge.preprocess import pad_planes
 from xedge.sim.bags import BagConfig, generate_bag
+from xedge.spec import Channels, ModelSpec
 from xedge.train.bags import default_flat_field
 from xedge.types import U16
 from xedge_export.deployed import INPUT_NAME
@@ -49,6 +50,21 @@ def golden_counts(detector: Detector) -> tuple[U16, U16]:
     )
 
 
+def refuse_pictures(spec: ModelSpec) -> None:
+    """Nothing, for a model that a bundle can hold.
+
+    Raises:
+        ExportError: For a model of pictures: a bundle proves itself on raw counts.
+    """
+    if spec.channels is not Channels.DUAL_ENERGY:
+        raise ExportError(
+            "a model of pictures does not go into a bundle, which proves itself on raw counts",
+            expected=f"a model of {Channels.DUAL_ENERGY.value} planes",
+            found=spec.channels.value,
+            remedy="Export it to FILE.onnx",
+        )
+
+
 def pack(exported: Exported, path: Path, licence: str, created: datetime.date) -> str:
     """Sha256 of the bundle written to ``path``.
 
@@ -60,7 +76,11 @@ def pack(exported: Exported, path: Path, licence: str, created: datetime.date) -
         path: Where the bundle goes.
         licence: Text of the weights' licence.
         created: The day to record.
+
+    Raises:
+        ExportError: For a model of pictures, or one that is sure of nothing.
     """
+    refuse_pictures(exported.spec)
     engine = load(exported.model, "onnxruntime")
     with Detector(engine, exported.spec) as detector:
         low, high = golden_counts(detector)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,35 @@ def test_a_bundle_is_complete_and_reproduces_its_golden_answer(
     for engine in ("onnxruntime", "openvino"):
         with open_detector(bundle, engine, 1) as detector:
             assert verify_golden(bundle, detector.engine).objects >= 2
+
+
+def test_a_bundle_of_a_model_of_pictures_is_refused_at_once(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "pictures.ckpt", tmp_path / "model.xedge"
+    tiny, _ = load_checkpoint(tiny_checkpoint)
+    pictures = tiny.recipe_text.replace("binning = 8", 'format = "sixray"')
+    replace(tiny, recipe_text=pictures).save(path)
+    monkeypatch.setattr(command, "parity_on_bags", None)
+    result = CliRunner().invoke(main, ["export", str(path), "-o", str(out)])
+    assert result.exit_code == 1
+    assert "a model of pictures does not go into a bundle" in result.stderr
+    assert not out.exists()
+
+
+def test_the_table_holds_the_whole_digest(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    arguments = ["export", str(tiny_checkpoint), "-o", str(out), "--check", "0"]
+    result = CliRunner(env={"COLUMNS": "40"}).invoke(main, arguments, catch_exceptions=False)
+    cells = "".join(line.split("│")[2].strip() for line in result.stdout.splitlines()[1:-1])
+    assert hashlib.sha256(out.read_bytes()).hexdigest() in cells
+
+
+def test_fewer_bags_than_none_are_no_check(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ["export", str(tiny_checkpoint), "-o", str(tmp_path / "m.onnx"), "--check", "-3"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "x>=0" in result.stderr
 
 
 def test_a_difference_stops_the_export_and_nothing_is_written(

@@ -75,6 +75,18 @@ def test_equal_bundles_are_equal_files(tiny_bundle, tiny_parts, tmp_path) -> Non
     assert [p.name for p in tmp_path.iterdir()] == ["again.xedge"]
 
 
+def test_another_form_of_a_model_is_named(tiny_parts, tmp_path) -> None:
+    checkpoint = zipped([("final/data.pkl", b"\x80\x02."), ("final/version", b"3")])
+    graph = tiny_parts["variants"]["fp32"].model
+    for content, kind in ((graph, "found an ONNX graph"), (checkpoint, "found a checkpoint")):
+        path = tmp_path / "model"
+        path.write_bytes(content)
+        with pytest.raises(BundleError, match=kind) as error:
+            open_bundle(path)
+        assert str(error.value).startswith(str(path))
+        assert "`xedge export" in str(error.value)
+
+
 def test_a_signed_bundle_verifies_with_its_key_only(tiny_parts, tmp_path, keys) -> None:
     private, public = keys
     path = tmp_path / "signed.xedge"
