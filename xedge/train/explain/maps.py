@@ -23,7 +23,7 @@ from xedge.models.dense import DenseOutput
 from xedge.models.levels import LevelsOutput
 from xedge.models.ssd import SSD
 from xedge.models.trunk import Trunk
-from xedge.types import F32
+from xedge.types import F32, U8
 
 SAME_BOX: Final = 0.6
 """From this IoU on two boxes of one class are one object: what non-maximum suppression keeps."""
@@ -42,18 +42,18 @@ class UpdateMaps:
     lean: F32
 
 
-def doam_map(model: Detector | Classifier, planes: Tensor) -> F32 | None:
+def doam_map(model: Detector | Classifier, planes: Tensor | U8) -> F32 | None:
     """DOAM's attention map M, float32 ``[H, W]`` in 0..1 (equation 8); None without attention.
 
     Args:
         model: A trained model, in evaluation mode.
-        planes: uint8 ``[3, H, W]``.
+        planes: uint8 ``[3, H, W]``, a tensor or an array.
     """
     doam = _trunk(model).doam
     if doam is None or doam.edge_guidance is None:
         return None
     with torch.no_grad():
-        return _array(doam.attention(planes[None])[0, 0])
+        return _array(doam.attention(_batch(planes))[0, 0])
 
 
 def doam_share(model: Detector | Classifier) -> float | None:
@@ -67,17 +67,17 @@ def doam_share(model: Detector | Classifier) -> float | None:
     return 1.0 if doam.gamma is None else float(doam.gamma.detach())
 
 
-def label_aware_maps(model: Detector | Classifier, planes: Tensor) -> dict[int, UpdateMaps]:
+def label_aware_maps(model: Detector | Classifier, planes: Tensor | U8) -> dict[int, UpdateMaps]:
     """LA's update at each level, its stride in pixels to ``[h, w]``; empty without LA.
 
     The labels are those of the first pass, as in use (Zhao et al., section IV-D).
 
     Args:
         model: A trained model, in evaluation mode.
-        planes: uint8 ``[3, H, W]``; H and W multiples of the coarsest stride.
+        planes: uint8 ``[3, H, W]``, a tensor or an array; H and W multiples of the coarsest stride.
     """
     with torch.no_grad():
-        outputs = model(planes[None])
+        outputs = model(_batch(planes))
     maps = {}
     for update in outputs.updates if isinstance(outputs, DenseOutput) else ():
         stride = round(planes.shape[-2] / update.weight.shape[-2])
@@ -86,22 +86,22 @@ def label_aware_maps(model: Detector | Classifier, planes: Tensor) -> dict[int, 
     return maps
 
 
-def attention_maps(model: Detector | Classifier, planes: Tensor) -> dict[str, F32]:
+def attention_maps(model: Detector | Classifier, planes: Tensor | U8) -> dict[str, F32]:
     """SXMNet's attention masks, ``coarse`` and ``fine`` to float32 ``[h, w]`` in 0..1, else none.
 
     The fine one is what the levels are multiplied by (Hu et al., SXMNet, section 3.2).
 
     Args:
         model: A trained model, in evaluation mode.
-        planes: uint8 ``[3, H, W]``.
+        planes: uint8 ``[3, H, W]``, a tensor or an array.
     """
     with torch.no_grad():
-        outputs = model(planes[None])
+        outputs = model(_batch(planes))
     masks = outputs.attention if isinstance(outputs, LevelsOutput) else ()
     return {name: _array(mask[0, 0]) for name, mask in zip(("coarse", "fine"), masks, strict=False)}
 
 
-def cam(model: Classifier, planes: Tensor, label: int) -> F32:
+def cam(model: Classifier, planes: Tensor | U8, label: int) -> F32:
     """Class activation map, float32 ``[h, w]`` of any sign, the size of `Classifier.locate`'s.
 
     ``sum_k w[c, k] F_k`` of Zhou et al., "Learning Deep Features for Discriminative Localization",
@@ -109,7 +109,7 @@ def cam(model: Classifier, planes: Tensor, label: int) -> F32:
 
     Args:
         model: A trained classifier, in evaluation mode.
-        planes: uint8 ``[3, H, W]``.
+        planes: uint8 ``[3, H, W]``, a tensor or an array.
         label: The class.
 
     Raises:
@@ -117,12 +117,12 @@ def cam(model: Classifier, planes: Tensor, label: int) -> F32:
     """
     _check_label(model, label)
     with torch.no_grad():
-        return _array(model.locate(model(planes[None]))[0, label])
+        return _array(model.locate(model(_batch(planes)))[0, label])
 
 
 def grad_cam(
     model: Detector | Classifier,
-    planes: Tensor,
+    planes: Tensor | U8,
     label: int,
     box: F32 | None = None,
     *,
@@ -143,7 +143,7 @@ def grad_cam(
 
     Args:
         model: A trained model, in evaluation mode.
-        planes: uint8 ``[3, H, W]``.
+        planes: uint8 ``[3, H, W]``, a tensor or an array.
         label: The class.
         box: For a detector, x1 y1 x2 y2 in pixels: explains the class's best score among the
             locations whose boxes overlap this one by `SAME_BOX`, else at the one that overlaps it
@@ -160,7 +160,7 @@ def grad_cam(
             expected="no box",
             found=str(np.asarray(box).tolist()),
         )
-    score, image = _score_of(model, label, box), planes[None].float()
+    score, image = _score_of(model, label, box), _batch(planes).float()
     values = torch.zeros(1, 1, 1)
     for layer in _layers(model):
         # A box of a coarse level may not hang on a finer map at all.
@@ -173,6 +173,14 @@ def grad_cam(
         if values.any():
             break
     return _array(values[0].relu())
+
+
+def _batch(planes: Tensor | U8) -> Tensor:
+    """The planes as a batch of one, ``[1, 3, H, W]``."""
+    if isinstance(planes, Tensor):
+        return planes[None]
+    # A copy: torch takes no negative strides, and warns of what is read-only.
+    return torch.from_numpy(np.array(planes, order="C"))[None]
 
 
 def _score_of(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +97,32 @@ def test_behind_a_mean_and_one_layer_grad_cam_is_cam_over_the_places(classifier,
         found = grad_cam(classifier, planes, label)
         expected = np.maximum(cam(classifier, planes, label), 0) / found.size
         np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+def test_arrays_do_as_well_as_tensors(recipe, build, classifier, planes) -> None:
+    model = build(recipe(DOAM, label_aware=True))
+    array = planes.numpy()[..., ::-1]  # negative strides, which torch does not take
+    array.flags.writeable = False
+    tensor = torch.from_numpy(array.copy())
+    for own, maps_of in (
+        (model, doam_map),
+        (model, lambda *a: label_aware_maps(*a)[8].size),
+        (model, lambda *a: grad_cam(*a, 1, by_place=True)),
+        (classifier, lambda *a: cam(*a, 1)),
+    ):
+        np.testing.assert_array_equal(maps_of(own, array), maps_of(own, tensor))
+
+
+def test_the_printed_example_runs(recipe, save, tmp_path, monkeypatch) -> None:
+    text = (Path(__file__).parents[4] / "docs/explain.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (folder := tmp_path / "runs" / "atss-tiny").mkdir(parents=True)
+    save(recipe()).rename(folder / "final.ckpt")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(snippet, names)
+    assert names["seen"].shape == (12, 16)  # 96 x 128 planes, at stride 8
+    assert {"label", "box"} <= names.keys()  # the bag held an object
 
 
 def direct(model: DenseDetector, planes: torch.Tensor, label: int, at: int, tap: int):
