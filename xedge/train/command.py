@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from xedge.train.options import RunOptions
 from xedge.train.shipped import about, data_name, shipped_data, shipped_recipes, size_of
+from xedge.train.tables import DEFAULT_SYSTEM, read_table
 
 
 class RecipeType(click.ParamType[Path]):
@@ -137,12 +140,10 @@ def train(
 
 
 def _list(as_json: bool) -> None:
-    from xedge.train.recipe import load_recipe
-
     recipes = [
         {
             "name": path.stem,
-            "system": load_recipe(path)[0].system,
+            "system": read_table(path).get("system", DEFAULT_SYSTEM),
             "size": size_of(path),
             "about": about(path),
         }
@@ -152,9 +153,12 @@ def _list(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"recipes": recipes, "data": data}))
         return
+    by_system = itemgetter("system")
     table = Table("recipe", "system", "size", "what it is")
-    for row in recipes:
-        table.add_row(*row.values())
+    for _, rows in groupby(sorted(recipes, key=by_system), by_system):
+        for row in rows:
+            table.add_row(*row.values())
+        table.add_section()
     parts = Table("data (--on)", "what it is")
     for row in data:
         parts.add_row(*row.values())

@@ -7,10 +7,9 @@ kept with a run is the merged text.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +21,9 @@ from xedge.errors import ConfigError
 from xedge.models.base import ModelConfig
 from xedge.spec import Channels
 from xedge.train.config import OptimConfig, PictureData, SimulatedData, refuse_unsound
-from xedge.train.shipped import SHIPPED, shipped_data, shipped_recipes
+from xedge.train.shipped import shipped_recipes
 from xedge.train.systems import SYSTEMS
+from xedge.train.tables import DEFAULT_SYSTEM, find_data, find_recipe, merge, own_table, read_table
 from xedge.train.typed import check_types
 
 if sys.version_info >= (3, 11):
@@ -58,7 +58,7 @@ class Recipe:
     """
 
     name: str
-    system: str = "atss"
+    system: str = DEFAULT_SYSTEM
     seed: int = 0
     out: str = "runs"
     alarm_threshold: float | None = None
@@ -131,7 +131,7 @@ def parse_recipe(text: str) -> Recipe:
 
 
 def _build(table: dict[str, Any]) -> Recipe:
-    name = table.get("system", "atss")
+    name = table.get("system", DEFAULT_SYSTEM)
     system = SYSTEMS.get(name) if isinstance(name, str) else None
     if system is None:
         raise ConfigError(
@@ -162,15 +162,15 @@ def load_recipe(path: Path, changes: Iterable[str] = (), on: str = "") -> tuple[
     Raises:
         ConfigError: When the file is absent or `parse_recipe` refuses it.
     """
-    path = _find(path, shipped_recipes())
-    table = _read(path, ())
-    bare = "base" not in _table(path)
+    path = find_recipe(path, shipped_recipes())
+    table = read_table(path)
+    bare = "base" not in own_table(path)
     given = [_change(change) for change in changes]
     if on:
-        over = _read(_data_part(on), ())
-        table = _merge(table, over | {"name": f"{table.get('name', path.stem)}-on-{on}"})
+        over = read_table(find_data(on))
+        table = merge(table, over | {"name": f"{table.get('name', path.stem)}-on-{on}"})
     for change in given:
-        table = _merge(table, change)
+        table = merge(table, change)
     as_written = bare and not given and not on
     text = path.read_text(encoding="utf-8") if as_written else tomli_w.dumps(table)
     return parse_recipe(text), text
@@ -179,77 +179,6 @@ def load_recipe(path: Path, changes: Iterable[str] = (), on: str = "") -> tuple[
 def recipe_sha256(text: str) -> str:
     """The digest that names a recipe."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """The table of a recipe with those that it stands on merged under it."""
-    table = _table(path)
-    base = table.pop("base", None)
-    if base is None:
-        return table
-    if path in above or not isinstance(base, str):
-        raise ConfigError(f"the base of recipe {str(path)!r} cannot be used", found=repr(base))
-    beside = path.parent / base
-    under = beside if beside.is_file() else _find(Path(base), list(SHIPPED.glob("*.toml")))
-    return _merge(_read(under, (*above, path)), table)
-
-
-def _find(path: Path, known: list[Path]) -> Path:
-    """The file at a path, or the shipped one of that name with or without its suffix.
-
-    Raises:
-        ConfigError: When there is neither; the message has names that are nearly alike.
-    """
-    if path.is_file():
-        return path
-    by_name = {shipped.stem: shipped for shipped in known}
-    name = path.name.removesuffix(".toml")
-    if path.parent == Path() and name in by_name:
-        return by_name[name]
-    raise _unknown("recipe", str(path), name, by_name)
-
-
-def _data_part(on: str) -> Path:
-    by_name = {path.stem.removeprefix("_on-"): path for path in shipped_data()}
-    if on not in by_name:
-        raise _unknown("data", on, on, by_name)
-    return by_name[on]
-
-
-def _unknown(what: str, given: str, name: str, known: Iterable[str]) -> ConfigError:
-    close = difflib.get_close_matches(name, known, n=3)
-    return ConfigError(
-        f"there is no {what} {given!r}" + (", but a folder" if Path(given).is_dir() else ""),
-        expected=f"one such as {' or '.join(close)}" if close else "",
-        remedy="`xedge train --list` shows the recipes and data that come with xedge"
-        + ("; a recipe may also be the path of a TOML file" if what == "recipe" else ""),
-    )
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{str(path)!r} is no text", expected="a TOML recipe in UTF-8", found=str(error)
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {str(path)!r} is not TOML", found=str(error)) from error
-    except OSError as error:
-        raise ConfigError(
-            f"there is no recipe {str(path)!r} to read",
-            remedy="Give the path of a TOML recipe, or a name that `xedge train --list` shows",
-        ) from error
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        if both and value.get("format", merged[key].get("format")) != merged[key].get("format"):
-            both = False  # another kind of data has other keys
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _change(text: str) -> dict[str, Any]:

@@ -12,12 +12,17 @@ SHIPPED: Final = Path(__file__).parent / "recipes"
 
 def shipped_recipes() -> list[Path]:
     """The recipes that come with xedge, sorted by name; a name with a leading ``_`` is a part."""
-    return [path for path in sorted(SHIPPED.glob("*.toml")) if not path.name.startswith("_")]
+    return [path for path in _sorted("*.toml") if not path.name.startswith("_")]
 
 
 def shipped_data() -> list[Path]:
     """The data parts that come with xedge, ``_on-NAME.toml`` each."""
-    return sorted(SHIPPED.glob("_on-*.toml"))
+    return _sorted("_on-*.toml")
+
+
+def _sorted(pattern: str) -> list[Path]:
+    # By stem: a file's name would put `chr-x.toml` behind `chr-x-tiny.toml`.
+    return sorted(SHIPPED.glob(pattern), key=lambda path: path.stem)
 
 
 def data_name(path: Path) -> str:

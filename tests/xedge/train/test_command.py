@@ -46,6 +46,14 @@ def test_the_list_names_every_recipe_and_all_data() -> None:
     table = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["train", "--list"]).stdout
     for row in (*listing["recipes"], *listing["data"]):
         assert row["name"] in table
+        assert not row["about"].startswith("The same")
+    sections = table.split("data (--on)")[0].count("├")
+    assert sections == len({row["system"] for row in listing["recipes"]}) - 1
+
+
+def test_the_list_names_the_system_that_a_recipe_inherits() -> None:
+    for row in json.loads(typed("--list", "--json").stdout)["recipes"][::20]:
+        assert row["system"] == load_recipe(Path(row["name"]))[0].system
 
 
 @pytest.mark.parametrize(
@@ -69,7 +77,7 @@ def test_a_shell_completes_names(words: list[str], expected: list[str]) -> None:
         (["no-such-recipe"], 1, "no recipe"),
         (["atss-tiny", "--set", "epochs"], 1, "expected KEY=VALUE, found epochs"),
         (["atss-tiny", "--set", "optim.epoch=2"], 1, "unknown keys: found epoch"),
-        (["atss-tiny", "--on", "moonrocks"], 1, "no recipe"),
+        (["atss-tiny", "--on", "moonrocks"], 1, "no data"),
         (["atss-tiny", "--seed", "-1"], 2, "--seed"),
         (["atss-tiny", "--devices", "0"], 2, "--devices"),
         (["atss-tiny", "--init", "no-such.ckpt"], 2, "--init"),
