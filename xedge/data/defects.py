@@ -67,7 +67,8 @@ def complaint(skip: Complain | None) -> Complain:
             raise DataError(
                 f"{finding.file}: {finding.kind.value}",
                 found=finding.what,
-                remedy="`xedge data verify` lists every such file; repair them, or skip bad ones",
+                remedy="`xedge data verify` lists every such file; repair them, or have "
+                "`xedge train` leave them out with --skip-bad",
             )
         skip(finding)
 

@@ -46,7 +46,7 @@ class Standing:
         epoch_seconds: Time spent on the current epoch so far.
         pool: Batches of this epoch to train once more, number to loss (`HardPool.held`).
         sums: Sum of each figure over the current epoch's steps of the schedule.
-        bad: Items that could not be read: name to what is wrong.
+        bad: Items and annotations that could not be read: name to what is wrong.
     """
 
     stage: str

@@ -81,7 +81,7 @@ Examples:
               help="Folder of the data set, for a recipe that learns from one.")  # fmt: skip
 @click.option("--teacher", type=_FILE, help="Checkpoint of a classifier to learn from.")
 @click.option("--init", type=_FILE, help="Checkpoint to take weights over from where they fit.")
-@click.option("--skip-bad", is_flag=True, help="Leave out, and count, items that cannot be read.")
+@click.option("--skip-bad", is_flag=True, help="Leave out, and count, what cannot be read.")
 @click.option("--tensorboard/--no-tensorboard", default=True, show_default=True,
               help="Write curves into the run's folder.")  # fmt: skip
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True,

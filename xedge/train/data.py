@@ -15,13 +15,16 @@ Items = Windows | Pictures
 """What a run draws its items from."""
 
 
-def open_data(recipe: Recipe, root: Path | None, *, train: bool) -> Items:
+def open_data(
+    recipe: Recipe, root: Path | None, *, train: bool, bad: dict[str, str] | None = None
+) -> Items:
     """The items that a recipe trains on, or those that it is watched by.
 
     Args:
         recipe: The recipe.
         root: Where its data set lies; simulated bags lie nowhere.
         train: Which of the two.
+        bad: Takes what the set's lists and annotations cost (`open_pictures`).
 
     Raises:
         ConfigError: When it needs a folder and nobody named one.
@@ -29,7 +32,7 @@ def open_data(recipe: Recipe, root: Path | None, *, train: bool) -> Items:
     """
     data = recipe.data if train else recipe.held_out or recipe.data
     if isinstance(data, PictureData):
-        images = open_pictures(data, recipe.model.classes, root, train=train)
+        images = open_pictures(data, recipe.model.classes, root, train=train, bad=bad)
         return Pictures(images, data, recipe.seed, train=train)
     return Windows(data, recipe.model.classes, recipe.seed, train=train)
 

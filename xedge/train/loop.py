@@ -105,10 +105,13 @@ def train(
         TrainingError: When the loss is not finite.
     """
     folder = options.folder or recipe.folder
-    folder.mkdir(parents=True, exist_ok=True)
     fabric = launch(recipe, options.devices)
     meter = meter if fabric.is_global_zero else Meter(quiet=True)
-    items, held_out = (open_data(recipe, options.data, train=part) for part in (True, False))
+    bad: dict[str, str] = {}
+    skipped = bad if options.skip_bad else None
+    items, held_out = (
+        open_data(recipe, options.data, train=part, bad=skipped) for part in (True, False)
+    )
     run = start_run(
         fabric,
         recipe,
@@ -117,6 +120,8 @@ def train(
         data=f"{data_digest(items)} {data_digest(held_out)}",
         sizes={"train": len(items), "held_out": len(held_out)},
     )
+    # Not before: a run that cannot start leaves no folder.
+    folder.mkdir(parents=True, exist_ok=True)
     last, final = folder / LAST, folder / FINAL
     if options.fresh and fabric.is_global_zero:
         _forget(folder)
@@ -126,6 +131,7 @@ def train(
             return final if fabric.is_global_zero else None
     elif options.init is not None:
         meter.say({"tensors_taken": run.taken, "tensors": len(run.model.state_dict())})
+    run.standing.bad.update(bad)
     if fabric.is_global_zero:
         with meter.task("preparing data", len(items) + len(held_out)) as advance:
             for part in (held_out, items):

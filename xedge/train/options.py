@@ -17,7 +17,8 @@ class RunOptions:
         data: Folder of the data set, for a recipe that learns from one.
         teacher: Checkpoint of a trained classifier, for a system that learns from one.
         init: Checkpoint whose weights the run starts from where names and shapes agree.
-        skip_bad: Leave out items that cannot be read, and count them, instead of stopping.
+        skip_bad: Leave out items and annotations that cannot be read, and count them, instead of
+            stopping.
         tensorboard: Write curves for TensorBoard into the run's folder.
     """
 

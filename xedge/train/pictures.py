@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from torch.utils.data import Dataset
 
+from xedge.data.defects import Finding
 from xedge.data.files import files_stamp
 from xedge.data.formats import open_set
 from xedge.data.image_set import ImageSet, Record, load_picture
@@ -32,7 +33,12 @@ MIDDLES: Final = (0.1, 0.9)
 
 
 def open_pictures(
-    data: PictureData, classes: tuple[str, ...], root: Path | None, *, train: bool
+    data: PictureData,
+    classes: tuple[str, ...],
+    root: Path | None,
+    *,
+    train: bool,
+    bad: dict[str, str] | None = None,
 ) -> ImageSet:
     """The part of a data set that a run trains on, or the one that it is watched by.
 
@@ -41,6 +47,8 @@ def open_pictures(
         classes: The model's classes.
         root: Where the data set lies.
         train: Which of the two.
+        bad: Takes each defect that costs an image or a box, which is then left out: where and
+            what, to its kind. None raises the first.
 
     Raises:
         ConfigError: When nobody said where the set lies.
@@ -52,11 +60,18 @@ def open_pictures(
             expected="the set's folder",
             remedy="Give it with --data DIR",
         )
+
+    def note(finding: Finding) -> None:
+        if bad is not None:
+            bad[f"{finding.file}: {finding.what}"] = finding.kind.value
+
+    skip = None if bad is None else note
     if data.held_out_part:
         part = data.part if train else data.held_out_part
-        chosen = open_set(data.format, root, part).with_classes(classes, data.ignore)
+        chosen = open_set(data.format, root, part, skip=skip).with_classes(classes, data.ignore)
     else:
-        whole = open_set(data.format, root, data.part).with_classes(classes, data.ignore)
+        whole = open_set(data.format, root, data.part, skip=skip)
+        whole = whole.with_classes(classes, data.ignore)
         chosen = whole.split(data.held_out, data.split_seed, data.blocks)[0 if train else 1]
     if data.limit and len(chosen) > data.limit:
         picks = np.linspace(0, len(chosen) - 1, data.limit).round().astype(int)

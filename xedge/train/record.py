@@ -45,7 +45,7 @@ class RunRecord:
         retrained: How many of them were on batches trained once more.
         items_seen: Items that all processes together have trained on.
         seconds: Time that it took.
-        bad_items: Items that could not be read: name to what is wrong.
+        bad_items: Items and annotations that could not be read: name to what is wrong.
     """
 
     seed: int

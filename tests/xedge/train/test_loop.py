@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -271,6 +273,48 @@ def test_an_item_that_cannot_be_read_stops_the_run_or_is_skipped_and_counted(
     assert json.loads((final.parent / "result.json").read_text())["bad_items"] == expected
     (line,) = lines(final.parent)
     assert (line["bad_items"], line["bad"]) == (2, expected)
+
+
+def damaged_set(folder: Path) -> Path:
+    """Ten pictures of two classes, one of whose boxes has no area, and one that is not there."""
+    folder.mkdir()
+    images, boxes = [], []
+    for k in range(10):
+        cv2.imwrite(str(folder / f"{10 * k:03}.png"), np.full((48, 48, 3), 20 * k, np.uint8))
+        images.append({"id": k, "file_name": f"{10 * k:03}.png", "width": 48, "height": 48})
+        side = 0 if k == 3 else 20
+        boxes.append({"id": k, "image_id": k, "category_id": k % 2, "bbox": [9, 9, side, side]})
+    (folder / "070.png").unlink()
+    classes = [{"id": k, "name": name} for k, name in enumerate(("gun", "bottle"))]
+    table = {"images": images, "annotations": boxes, "categories": classes}
+    (folder / "set.json").write_text(json.dumps(table))
+    return folder
+
+
+def on_pictures(text: str) -> str:
+    """The recipe on pictures with guns and bottles, in the format of COCO."""
+    before, rest = text.split("[data]")
+    before = re.sub("classes = .*", 'classes = ["gun", "bottle"]', before)
+    data = 'format = "coco"\nheight = 64\nwidth = 64\nblocks = 5\ncache = ""\n'
+    return f"{before}[data]\n{data}[optim]{rest.split('[optim]')[1]}"
+
+
+def test_a_bad_annotation_stops_the_run_or_is_skipped_and_counted(
+    tmp_path: Path, tiny_recipe: TinyRecipe
+) -> None:
+    text = on_pictures(tiny_recipe(tmp_path / "runs", 1)).replace("batch = 4", "batch = 2")
+    root = damaged_set(tmp_path / "set")
+    with pytest.raises(DataError, match=r"set\.json.*--skip-bad"):
+        run(text, data=root)
+    assert not (tmp_path / "runs").exists()
+    final = run(text, data=root, skip_bad=True)
+    record = load_checkpoint(final)[0].record
+    assert record is not None
+    assert sorted(record.bad_items.values()) == ["bad box", "missing file"]
+    assert any("070.png" in name for name in record.bad_items)
+    assert sum(record.sizes.values()) == 9
+    assert json.loads((final.parent / "result.json").read_text())["bad_items"] == record.bad_items
+    assert lines(final.parent)[0]["bad_items"] == 2
 
 
 def test_fewer_items_than_a_step_takes_are_refused(tmp_path: Path, two_stages: TinyRecipe) -> None:
