@@ -24,7 +24,13 @@ from xedge_benchmarks.studies import (
     runs_of,
 )
 from xedge_benchmarks.study_page import rewritten, table_of
-from xedge_benchmarks.study_record import keep, must_start_over, records_in, stale_among
+from xedge_benchmarks.study_record import (
+    keep,
+    must_start_over,
+    records_in,
+    sees_pictures,
+    stale_among,
+)
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -134,7 +140,8 @@ def _run(
     def train(run: Run) -> Json:
         parents = {kind: checkpoint_of(runs, parent) for kind, parent in run.parents.items()}
         fresh = must_start_over(runs / run.name, run, parents)
-        return perform(run, command_of(run, runs, data, fresh=fresh), runs)
+        root = data if sees_pictures(run) else None
+        return perform(run, command_of(run, runs, root, fresh=fresh), runs)
 
     failures: list[XedgeError] = []
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn())

@@ -93,6 +93,17 @@ def records_in(results: Path, *, scratch: bool = False) -> dict[str, Kept]:
     return found
 
 
+def sees_pictures(run: Run) -> bool:
+    """Whether a run needs the folder of a data set: `xedge train` refuses one without use.
+
+    Raises:
+        ConfigError: When there is no such recipe.
+    """
+    from xedge.train.recipe import load_recipe  # not before: it needs torch
+
+    return load_recipe(Path(run.arm.recipe), on=run.arm.on)[0].sees_pictures
+
+
 def recipe_today(run: Run) -> str:
     """The sha256 of the recipe's text that `xedge train` would give the run today.
 

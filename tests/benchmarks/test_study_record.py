@@ -15,6 +15,7 @@ from xedge_benchmarks.study_record import (
     must_start_over,
     recipe_today,
     records_in,
+    sees_pictures,
     stale_among,
 )
 
@@ -76,6 +77,18 @@ def test_a_record_takes_the_place_of_another_machines(tmp_path: Path) -> None:
     assert not old.exists()
     assert scratch.exists()
     assert records_in(tmp_path)[RUN.name].content == {"commit": "0123456789ab"}
+
+
+def test_a_run_on_simulated_bags_alone_sees_no_pictures() -> None:
+    found = {
+        on: sees_pictures(Run(Arm("atss-tiny", "plain", on), 1))
+        for on in ("sixray-three", "simulated-for-sixray", "simulated-three")
+    }
+    assert found == {
+        "sixray-three": True,
+        "simulated-for-sixray": True,
+        "simulated-three": False,
+    }
 
 
 def test_a_record_of_another_text_of_the_recipe_is_stale() -> None:

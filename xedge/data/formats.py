@@ -79,6 +79,30 @@ def parts_of(format: str, root: Path) -> tuple[str, ...]:
     return found
 
 
+def no_such_part(
+    root: Path, part: str, found: tuple[str, ...], remedy: str = "Name one of them"
+) -> DataError:
+    """The error that a folder with these parts has no such one.
+
+    Args:
+        root: The set's folder.
+        part: The part that was asked for; "" where none was.
+        found: The parts that there are.
+        remedy: What to do where there are several.
+    """
+    names = [name for name in found if name]
+    if not names:
+        return DataError(
+            f"{root} has no part {part!r}: this copy is a whole, without parts",
+            remedy="Leave the part out (in a recipe: data.part and data.held_out_part)",
+        )
+    return DataError(
+        f"{root} has no part {part!r}" if part else f"{root} has several parts",
+        expected=f"one of {', '.join(names)}{', or none at all' if '' in found else ''}",
+        remedy=remedy,
+    )
+
+
 def open_set(format: str, root: Path, part: str = "", *, skip: Complain | None = None) -> ImageSet:
     """The images of one part of a data set; no picture is decoded.
 
@@ -100,11 +124,7 @@ def open_set(format: str, root: Path, part: str = "", *, skip: Complain | None =
     if not part and len(found) == 1:
         part = found[0]
     if part not in found:
-        raise DataError(
-            f"{root} has no part {part!r}" if part else f"{root} has several parts",
-            expected=f"one of {', '.join(name or 'none at all' for name in found)}",
-            remedy="Name one of them",
-        )
+        raise no_such_part(root, part, found)
     images = FORMATS[format].read(Source(root, complaint(skip)), part)
     if not images.records:
         raise DataError(

@@ -205,7 +205,8 @@ class ImageSet:
             ignore: Classes of the set that nobody wants.
 
         Raises:
-            DataError: When an image has an object of a class that is in neither list.
+            DataError: When an image has an object of a class that is in neither list, or a class to
+                be ignored is none of the set.
         """
         new = {plain(name): k for k, name in enumerate(classes)}
         if len(new) < len(classes):
@@ -213,6 +214,13 @@ class ImageSet:
                             found=", ".join(classes))  # fmt: skip
         target = np.array([new.get(plain(name), -1) for name in self.classes], np.int32)
         ignored = {plain(name) for name in ignore}
+        own = {plain(name) for name in self.classes}
+        if strange := [name for name in ignore if plain(name) not in own]:
+            raise DataError(
+                f"{self.name} has no class {strange[0]!r} that could be ignored",
+                expected=f"some of {', '.join(self.classes)}",
+                remedy="Correct the name in data.ignore, or remove it",
+            )
         unknown = [target[k] < 0 and plain(c) not in ignored for k, c in enumerate(self.classes)]
         records = []
         for record in self.records:

@@ -15,9 +15,9 @@ import cv2
 
 from xedge.data.annotations import Source
 from xedge.data.defects import Finding, Kind
-from xedge.data.formats import FORMATS, parts_of
+from xedge.data.formats import FORMATS, no_such_part, parts_of
 from xedge.data.image_set import ImageSet, Record
-from xedge.errors import DataError, XedgeError
+from xedge.errors import XedgeError
 from xedge.pictures import read_picture
 
 SLACK = 1.0
@@ -85,8 +85,7 @@ def verify(format: str, root: Path, part: str = "", progress: Progress | None = 
     root = Path(root)
     known = parts_of(format, root)
     if part and part not in known:
-        raise DataError(f"{root} has no part {part!r}", expected=f"one of {', '.join(known)}",
-                        remedy="Name one of them, or none for all")  # fmt: skip
+        raise no_such_part(root, part, known, "Name one of them, or none for all")
     parts = (part,) if part or "" in known else known
     findings: list[Finding] = []
     source = Source(root, findings.append)

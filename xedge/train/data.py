@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from xedge.data.files import files_digest
+from xedge.errors import ConfigError
 from xedge.train.bags import Windows
 from xedge.train.config import PictureData
 from xedge.train.pictures import Pictures, open_pictures
@@ -27,13 +28,21 @@ def open_data(
         bad: Takes what the set's lists and annotations cost (`open_pictures`).
 
     Raises:
-        ConfigError: When it needs a folder and nobody named one.
+        ConfigError: When it needs a folder and nobody named one, or the other way round.
         DataError: When the folder is not the data set that it should be.
     """
     data = recipe.data if train else recipe.held_out or recipe.data
     if isinstance(data, PictureData):
         images = open_pictures(data, recipe.model.classes, root, train=train, bad=bad)
         return Pictures(images, data, recipe.seed, train=train)
+    if root is not None and not recipe.sees_pictures:
+        raise ConfigError(
+            f"the recipe {recipe.name!r} learns from simulated bags",
+            expected="no folder of a data set",
+            found=f"--data {root}",
+            remedy="Leave out --data, or train with --on NAME as well: `xedge train --list` shows "
+            "the data sets that a recipe can learn from instead",
+        )
     return Windows(data, recipe.model.classes, recipe.seed, train=train)
 
 

@@ -107,6 +107,11 @@ class Recipe:
         """Where checkpoints and metrics of this run go."""
         return Path(self.out) / self.name
 
+    @property
+    def sees_pictures(self) -> bool:
+        """True when it learns from a data set in a folder, or is watched by one."""
+        return any(isinstance(data, PictureData) for data in (self.data, self.held_out))
+
 
 def parse_recipe(text: str) -> Recipe:
     """The recipe written in ``text`` (TOML), complete in itself.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xedge.data import FORMATS, load_picture, open_set, parts_of
+from xedge.data.verify import verify
 from xedge.errors import ConfigError, DataError
 
 
@@ -163,6 +164,18 @@ def test_formats_parts_and_folders_that_do_not_exist_are_named(make_set) -> None
     shutil.rmtree(root / "train" / "train_image")
     with pytest.raises(DataError, match="expected a folder train/train_image"):
         open_set("opixray", root, "train")
+
+
+def test_a_copy_without_parts_says_so(make_set) -> None:
+    root = make_set("sixray")
+    (root / "images.csv").write_text((root / "ImageSet" / "10" / "train.csv").read_text())
+    assert len(open_set("sixray", root)) == 3
+    gdxray = make_set("gdxray")
+    for ask in (open_set, verify):
+        with pytest.raises(DataError, match=r"'train': this copy is .*without parts\. Leave"):
+            ask("sixray", root, "train")
+        with pytest.raises(DataError, match=r"expected one of B0031, B0046, or none at all\. Name"):
+            ask("gdxray", gdxray, "B1")
 
 
 def test_a_broken_file_is_named_or_skipped_and_told(make_set) -> None:

@@ -110,6 +110,8 @@ def test_a_class_nobody_asked_for_names_the_file(bad) -> None:
     assert len(image_set(one("a", 0)).with_classes(("gun",))) == 1
     with pytest.raises(DataError, match="named twice"):
         small.with_classes(("gun", "Gun"))
+    with pytest.raises(DataError, match=r"no class 'Banana' that.* expected some of Gun, "):
+        small.with_classes(("Gun",), ignore=("Scissors", "Banana"))
 
 
 GROUPS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), min_size=2, max_size=80).filter(

@@ -229,6 +229,13 @@ def test_a_recipe_on_pictures_needs_a_folder(root: Path) -> None:
         open_data(recipe, None, train=True)
 
 
+def test_a_recipe_on_simulated_bags_refuses_a_folder(root: Path) -> None:
+    text = 'name = "x"\n[model]\nclasses = ["gun", "bottle"]\n'
+    for part in (True, False):
+        with pytest.raises(ConfigError, match=r"learns from simulated bags: .*--on NAME"):
+            open_data(parse_recipe(text), root, train=part)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
