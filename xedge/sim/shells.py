@@ -206,7 +206,8 @@ def garment(
     layers = rng.uniform(1.0, 6.5)
     patch = Prism(outline, layers, 18.0).render(pose)
     folds = crumpled(rng, patch.mm.shape, 30.0)
-    mm = patch.mm * (np.float32(0.75) + np.float32(0.55) * folds)
+    # A deep crease is a hole at most: cloth never takes matter away.
+    mm = patch.mm * np.maximum(np.float32(0.75) + np.float32(0.55) * folds, 0)
     extras = _sewn(rng, length, width)
     sewn = project(extras, pose)
     x0, y0 = min(patch.x0, sewn.x0), min(patch.y0, sewn.y0)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xedge.errors import ConfigError
@@ -56,6 +56,7 @@ def test_a_bag_is_raw_counts_of_the_whole_line_with_air_around() -> None:
 
 
 @given(seed=st.integers(0, 2**40))
+@example(seed=139_595)  # deep creases of cloth once had a thickness below zero
 @settings(max_examples=15, deadline=None)
 def test_truth_lies_in_the_image_and_on_matter(seed: int) -> None:
     packed = compose(seed, BagConfig(clean=0.0), COARSE)
