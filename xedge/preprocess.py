@@ -77,13 +77,18 @@ def _palette() -> U8:
     number = _material(ratio, depth)
     stops = [stop for stop, _ in _INKS]
     seen = 0.9 * depth**0.75
-    palette = np.zeros((_DEPTHS, _RATIOS, 4), np.uint8)
+    light = np.empty((_DEPTHS, _RATIOS, 3))
     for channel in range(3):
         ink = np.interp(number, stops, [colour[channel] for _, colour in _INKS])
-        light = np.exp(-ink * seen - 0.08 * seen**2)
-        # The last tenth of the range fades to black, which no ink reaches by itself.
-        light = light * np.clip((_DEPTH_LIMIT - depth) / (0.1 * _DEPTH_LIMIT), 0.0, 1.0)
-        palette[..., channel] = np.rint(255.0 * light)
+        light[..., channel] = np.exp(-ink * seen - 0.08 * seen**2)
+    # The last tenth of the range fades to black, which no ink reaches by itself.
+    light *= np.clip((_DEPTH_LIMIT - depth) / (0.1 * _DEPTH_LIMIT), 0.0, 1.0)[..., None]
+    # Where the hue turns with depth, from orange to green, a lighter ink must not outshine what was
+    # thinner: more of a material is never brighter.
+    total = light.sum(axis=2)
+    light *= (np.minimum.accumulate(total, axis=0) / np.maximum(total, 1e-12))[..., None]
+    palette = np.zeros((_DEPTHS, _RATIOS, 4), np.uint8)
+    palette[..., :3] = np.rint(255.0 * light)
     palette.flags.writeable = False
     return palette
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from xedge.errors import ImageError
 from xedge.preprocess import (
     Placement,
+    _palette,
     counts_from_pseudo_colour,
     pad_planes,
     pseudo_colour,
@@ -64,12 +65,12 @@ def test_steel_is_blue_thin_and_thick(depth, ratio) -> None:
     assert b > g > r
 
 
-@given(st.floats(1.0, 4.0), st.floats(0.0, 6.0), st.floats(0.0, 2.0))
-def test_more_of_a_material_is_never_brighter(ratio, depth, more) -> None:
-    # Along one column of the palette. Green may gain on red as the material number rises with
-    # depth, so the sum of the three is what falls.
-    thin, thick = (sum(colour(d, ratio)) for d in (depth, depth + more))
-    assert thick <= thin + 3  # each of three values is rounded to a whole grey level
+def test_more_of_a_material_is_never_brighter() -> None:
+    """Down every column of the palette. Whole counts may move a pixel to the next column."""
+    # Green may gain on red as the material number rises with depth, so the sum is what falls.
+    total = _palette()[..., :3].astype(int).sum(axis=2)
+    gained = total - np.minimum.accumulate(total, axis=0)
+    assert gained.max() <= 3  # each of three values is rounded to a whole grey level
 
 
 def test_neighbouring_counts_have_neighbouring_colours() -> None:
