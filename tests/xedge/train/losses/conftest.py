@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import nn
 
 from xedge.train.batch import Batch
+from xedge.train.criterion import Criterion, Moment
 
 
 @pytest.fixture
@@ -37,3 +41,25 @@ def bright_squares() -> Batch:
     labels = [torch.arange(len(squares)) for squares in corners]
     presence = torch.tensor([[1, -1, -1], [1, 1, -1]], dtype=torch.int8)
     return Batch(["a", "b"], planes, boxes, labels, [torch.zeros_like(x) for x in labels], presence)
+
+
+Fall = Callable[[nn.Module, Criterion, Batch], list[float]]
+
+
+@pytest.fixture
+def thirty_steps() -> Fall:
+    """Trains a model on one batch; the loss of each step comes back."""
+
+    def train(model: nn.Module, criterion: Criterion, batch: Batch) -> list[float]:
+        optimizer = torch.optim.AdamW(model.parameters(), 5e-3)
+        losses = []
+        for _ in range(30):
+            total, parts = criterion(model, batch, Moment())
+            assert not any(p.requires_grad for p in parts.values())
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
+            losses.append(float(total.detach()))
+        return losses
+
+    return train
