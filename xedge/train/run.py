@@ -31,6 +31,7 @@ from xedge.train.record import PACKAGES, RunRecord
 from xedge.train.sampling import step_seed
 from xedge.train.schedule import make_optimizer, set_rate
 from xedge.train.systems import SYSTEMS
+from xedge.train.tables import differences
 
 PATIENCE = datetime.timedelta(hours=6)
 """How long processes wait for one that simulates bags or looks at the held-out items."""
@@ -194,6 +195,8 @@ class Run:
         if checkpoint.recipe_text != self.recipe_text:
             raise ConfigError(
                 f"the run in {path.parent} was begun with another recipe",
+                found="; ".join(differences(checkpoint.recipe_text, self.recipe_text))
+                or "other words or another order that mean the same",
                 remedy="Give the recipe another name, restore it, or start over with --fresh",
             )
         if (record.parents, record.processes) != (self.parents, self.fabric.world_size):

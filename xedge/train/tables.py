@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,3 +108,24 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             both = False  # another kind of data has other keys
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+def differences(one: str, other: str) -> list[str]:
+    """What two recipes' texts say otherwise, a line a key as ``optim.lr: 0.1, 0.2``; sorted."""
+    before, after = (dict(_leaves(tomllib.loads(text))) for text in (one, other))
+    absent = object()
+    keys = sorted(before.keys() | after.keys())
+    said = {key: [table.get(key, absent) for table in (before, after)] for key in keys}
+    return [
+        f"{key}: " + ", ".join("nothing" if v is absent else repr(v) for v in values)
+        for key, values in said.items()
+        if values[0] != values[1]
+    ]
+
+
+def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield above + key, value

@@ -190,7 +190,9 @@ def test_a_run_does_not_go_on_under_another_recipe_or_from_something_else(
     text = tiny_recipe(tmp_path, 1)
     final = run(text)
     other = text.replace("warmup_steps = 2", "warmup_steps = 3")
-    with pytest.raises(ConfigError, match="begun with another recipe"):
+    with pytest.raises(
+        ConfigError, match=r"begun with another recipe: found optim.warmup_steps: 2, 3"
+    ):
         run(other)
     with pytest.raises(ConfigError, match=r"begun from something else.*init"):
         run(text, init=final)

@@ -12,6 +12,7 @@ from xedge.sim import CLASSES
 from xedge.train.config import PictureData, SimulatedData
 from xedge.train.recipe import load_recipe, parse_recipe, recipe_sha256
 from xedge.train.shipped import SHIPPED, about, shipped_data, shipped_recipes
+from xedge.train.tables import differences
 
 MINIMAL = 'name = "x"\n[model]\nclasses = ["a", "b"]\n'
 
@@ -229,3 +230,9 @@ def test_a_recipe_has_one_stage_or_two(tmp_path: Path) -> None:
     recipe = parse_recipe(text)
     assert list(recipe.stages) == ["before", "main"]
     assert (recipe.stages["before"].epochs, recipe.stages["main"].lr_factors) == (3, {"fc": 5.0})
+
+
+def test_the_differences_of_two_recipes_are_told_key_by_key() -> None:
+    other = 'name = "y"\n[model]\nclasses = ["a", "b"]\n[model.trunk]\nwidth = 0.5\n'
+    assert differences(MINIMAL, MINIMAL + "# a remark\n") == []
+    assert differences(MINIMAL, other) == ["model.trunk.width: nothing, 0.5", "name: 'x', 'y'"]
