@@ -18,7 +18,12 @@
     │   ├── AutogradInGraph     a gradient was left in the graph
     │   └── GraphRefused        some target lacks a node of the graph
     ├── TrainingError           a training run cannot go on
-    └── LaneError               a lane was wired or driven wrongly
+    ├── LaneError               a lane was wired or driven wrongly
+    └── ControlError            the conveyor's control cannot be reached or understood
+        ├── ImageRefused        bytes that are no decision or command image, or a torn one
+        ├── BusNotInstalled     the library behind a bus is absent
+        └── BusError            a bus failed: refused, lost, too slow
+            └── BusRefused      its peer turned us away: password, certificate, rights
 
 Foreign exceptions are mapped at the seam where they appear, with ``raise ... from``.
 A message says what is wrong, what was expected, what was found, and what to do.
@@ -118,3 +123,23 @@ class TrainingError(XedgeError):
 
 class LaneError(XedgeError):
     """A lane was wired or driven wrongly."""
+
+
+class ControlError(XedgeError):
+    """The conveyor's control cannot be reached or understood."""
+
+
+class ImageRefused(ControlError, ValueError):
+    """Bytes are no decision image or command image, or one that was torn or damaged."""
+
+
+class BusNotInstalled(ControlError):
+    """The library behind a bus is not installed."""
+
+
+class BusError(ControlError):
+    """A bus failed: its peer refused, went away, or was too slow."""
+
+
+class BusRefused(BusError):
+    """A bus' peer turned us away: a password, a certificate or rights."""

@@ -45,6 +45,8 @@ class Reason(enum.IntEnum):
     DETECTOR_FAULT = 7
     OVERLOAD = 8
     USER_INTERRUPT = 9
+    CONTROL_LOST = 10
+    BELT_REVERSED = 11
 
 
 def _frozen(array: npt.NDArray[np.generic]) -> None:

@@ -1,0 +1,278 @@
+"""What a lane shows a PLC, and what it hears from it: a state machine without threads or I/O.
+
+A decision enters as the lane made it, and can only become worse: a CLEAR is withheld while the PLC
+is silent (CONTROL_LOST), has stopped the lane (USER_INTERRUPT) or moves the belt back
+(BELT_REVERSED), one that is shown already is withdrawn when the PLC falls silent, moves the belt
+back, or an operator says otherwise, and none ever comes back.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from xedge.control.commands import Commands, Direction, decode_commands
+from xedge.control.image import CLEARING, PLACES, Header, LaneState, Place, encode
+from xedge.control.words import U16, U32, distance
+from xedge.errors import ConfigError, ImageRefused
+from xedge.types import Decision, Reason, Verdict
+
+LEAST_COUNTS: Final = 1
+MOST_COUNTS: Final = 1 << 30
+"""A window of the encoder beyond which a wrapped counter could be taken for a fresh one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardConfig:
+    """How a lane deals with its PLC.
+
+    Attributes:
+        valid_counts: Encoder counts behind a bag's tail for which its CLEAR is valid: to the place
+            of the diverter, and the longest bag more.
+        beat_s: Seconds from one heartbeat of the lane to the next.
+        plc_limit_s: Seconds without a new heartbeat of the PLC after which nothing is cleared.
+        plc_beats: False for a PLC that writes no command image: it is then never taken for silent,
+            and nothing is ever acknowledged.
+
+    Raises:
+        ConfigError: When a number cannot be.
+    """
+
+    valid_counts: int
+    beat_s: float = 0.2
+    plc_limit_s: float = 1.0
+    plc_beats: bool = True
+
+    def __post_init__(self) -> None:
+        if not LEAST_COUNTS <= self.valid_counts <= MOST_COUNTS:
+            raise ConfigError("valid_counts cannot be used", found=str(self.valid_counts),
+                              expected=f"{LEAST_COUNTS} to {MOST_COUNTS}")  # fmt: skip
+        for name in ("beat_s", "plc_limit_s"):
+            value = float(getattr(self, name))
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} cannot be used", expected="above 0", found=str(value))
+
+
+@dataclass(frozen=True)
+class PlcEvent:
+    """Something that happened between a lane and its PLC, for the journal.
+
+    Attributes:
+        kind: ``plc-heard``, ``plc-lost``, ``plc-run``, ``plc-stop``, ``belt-direction``,
+            ``operator-override``, ``clear-withheld``, ``clear-withdrawn``, ``decision-pushed-out``;
+            and of the link ``bus-up``, ``bus-down``.
+        fields: What there is to say of it.
+    """
+
+    kind: str
+    fields: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+def new_epoch() -> int:
+    """A number for this start of the lane, 1 to 4294967295, drawn so that clocks do not matter."""
+    return secrets.randbelow(U32 - 1) + 1
+
+
+class Board:
+    """The places of one PLC's image.
+
+    Args:
+        config: How to deal with the PLC.
+        epoch: See `new_epoch`.
+    """
+
+    def __init__(self, config: BoardConfig, epoch: int) -> None:
+        self.config, self.epoch = config, epoch
+        self._state = LaneState.STARTING
+        self._shown = LaneState.STARTING
+        self._places: list[Place | None] = [None] * PLACES
+        self._decisions = 0
+        self._sequence = self._heartbeat = 0
+        self._beat_ns: int | None = None
+        self._dirty = True
+        self._commands: Commands | None = None
+        self._heard_ns: int | None = None  # when the PLC's heartbeat changed last
+        self._alive = False
+        self.pushed_out = self.withdrawn = self.withheld = self.damaged_commands = 0
+
+    @property
+    def plc_alive(self) -> bool:
+        """True while the PLC's heartbeat is young, or none is expected."""
+        return self._alive or not self.config.plc_beats
+
+    @property
+    def commands(self) -> Commands | None:
+        """The last sound command image; None before the first."""
+        return self._commands
+
+    @property
+    def unacknowledged(self) -> int:
+        """Decisions that the PLC has not taken over yet."""
+        return sum(place is not None for place in self._places)
+
+    @property
+    def state(self) -> LaneState:
+        """The state that the image shows."""
+        if self._state not in CLEARING:
+            return self._state
+        if not self.plc_alive:
+            return LaneState.CONTROL_LOST
+        stopped = self.config.plc_beats and not (self._commands and self._commands.run)
+        return LaneState.STOPPED if stopped else self._state
+
+    def set_state(self, state: LaneState) -> None:
+        """The lane's own state has changed."""
+        self._state = state
+
+    def take(self, decision: Decision) -> list[PlcEvent]:
+        """Show a decision; the oldest one makes room for it when no place is free."""
+        events: list[PlcEvent] = []
+        place = Place.of(decision, self.config.valid_counts)
+        if place.verdict is Verdict.CLEAR and (reason := self._why_withhold()) is not Reason.NONE:
+            self.withheld += 1
+            place = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
+            events.append(PlcEvent("clear-withheld", {"bag": place.bag, "reason": reason.name}))
+        if None in self._places:
+            number = self._places.index(None)
+        else:
+            number = min(range(PLACES), key=lambda n: self._age_key(n, place.bag))
+            old = self._places[number]
+            assert old is not None
+            self.pushed_out += 1
+            events.append(PlcEvent("decision-pushed-out", {"bag": old.bag}))
+        self._places[number] = place
+        self._decisions = (self._decisions + 1) % U32
+        self._dirty = True
+        return events
+
+    def _age_key(self, number: int, newest: int) -> int:
+        place = self._places[number]
+        assert place is not None
+        return distance(place.bag, newest)
+
+    def _why_withhold(self) -> Reason:
+        if not self.plc_alive:
+            return Reason.CONTROL_LOST
+        if self._commands is not None and self._commands.direction is Direction.REVERSE:
+            return Reason.BELT_REVERSED
+        return Reason.USER_INTERRUPT if self.state is LaneState.STOPPED else Reason.NONE
+
+    def heard(self, data: bytes, now_ns: int) -> list[PlcEvent]:
+        """Take in the command image as it was read; a damaged one is counted and left alone."""
+        try:
+            commands = decode_commands(data)
+        except ImageRefused:
+            self.damaged_commands += 1
+            return self.tick(now_ns)
+        events: list[PlcEvent] = []
+        before = self._commands
+        if commands is not None:
+            # The first one may be what a dead PLC left behind: only a change is a beat.
+            if before is not None and commands.heartbeat != before.heartbeat:
+                self._heard_ns, self._dirty = now_ns, True
+                if not self._alive:
+                    self._alive = True
+                    events.append(PlcEvent("plc-heard"))
+            self._commands = commands
+            events += self._obey(commands, before)
+        return events + self.tick(now_ns)
+
+    def tick(self, now_ns: int) -> list[PlcEvent]:
+        """Time has passed."""
+        if not self._alive:
+            return []
+        limit_ns = round(self.config.plc_limit_s * 1e9)
+        if self._heard_ns is not None and now_ns - self._heard_ns <= limit_ns:
+            return []
+        self._alive, self._dirty = False, True
+        events = [PlcEvent("plc-lost")]
+        return events + (self._withdraw(Reason.CONTROL_LOST) if self.config.plc_beats else [])
+
+    def _obey(self, commands: Commands, before: Commands | None) -> list[PlcEvent]:
+        events: list[PlcEvent] = []
+        if before is None or commands.run != before.run:
+            events.append(PlcEvent("plc-run" if commands.run else "plc-stop"))
+            self._dirty = True
+        if before is None or commands.direction != before.direction:
+            events.append(PlcEvent("belt-direction", {"direction": commands.direction.name}))
+        if commands.direction is Direction.REVERSE:
+            events += self._withdraw(Reason.BELT_REVERSED)
+        if commands.epoch == self.epoch:
+            self._acknowledge(commands.acknowledged)
+            said = (commands.override_bag, commands.override, commands.operator)
+            if said[0] and (
+                before is None
+                or before.epoch != self.epoch
+                or said != (before.override_bag, before.override, before.operator)
+            ):
+                events += self._override(commands)
+        return events
+
+    def _acknowledge(self, bag: int) -> None:
+        if not bag:
+            return
+        for number, place in enumerate(self._places):
+            if place is not None and distance(bag, place.bag) >= 0:
+                self._places[number] = None
+                self._dirty = True
+
+    def _override(self, commands: Commands) -> list[PlcEvent]:
+        """An operator takes a CLEAR away here; giving one is the PLC's own affair, and recorded."""
+        for number, place in enumerate(self._places):
+            if (
+                place is not None
+                and place.bag == commands.override_bag
+                and commands.override is not Verdict.CLEAR
+            ):
+                self._places[number] = replace(
+                    place, verdict=commands.override, reason=Reason.USER_INTERRUPT
+                )
+                self._dirty = True
+        return [
+            PlcEvent("operator-override", {"bag": commands.override_bag,
+                                           "verdict": commands.override.name,
+                                           "operator": commands.operator})
+        ]  # fmt: skip
+
+    def _withdraw(self, reason: Reason) -> list[PlcEvent]:
+        events = []
+        for number, place in enumerate(self._places):
+            if place is not None and place.verdict is Verdict.CLEAR:
+                self._places[number] = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
+                self.withdrawn += 1
+                self._dirty = True
+                events.append(
+                    PlcEvent("clear-withdrawn", {"bag": place.bag, "reason": reason.name})
+                )
+        return events
+
+    def image(self, now_ns: int, *, anew: bool = False) -> bytes | None:
+        """The image to write now; None when neither it has changed nor a heartbeat is due.
+
+        Args:
+            now_ns: The time.
+            anew: True when the PLC may have lost what was written before.
+        """
+        beat = self._beat_ns is None or now_ns - self._beat_ns >= round(self.config.beat_s * 1e9)
+        state = self.state
+        if not (beat or anew or self._dirty or state is not self._shown):
+            return None
+        if beat:
+            self._heartbeat, self._beat_ns = (self._heartbeat + 1) % U16, now_ns
+        self._sequence = (self._sequence + 1) % U16
+        self._dirty, self._shown = False, state
+        header = Header(
+            self._sequence, self._heartbeat, state, self.epoch, self._decisions,
+            self._commands.heartbeat if self._commands else 0,
+        )  # fmt: skip
+        return encode(header, self._places)
+
+    def farewell(self) -> bytes:
+        """The last image: the lane is down, and no decision stands."""
+        self._sequence = (self._sequence + 1) % U16
+        return encode(
+            Header(self._sequence, self._heartbeat, LaneState.DOWN, self.epoch, self._decisions), ()
+        )

@@ -1,0 +1,150 @@
+"""The seam to the wire: what both ends of every bus do, and how secrets are kept.
+
+A kind of bus is three things in one module: a frozen dataclass of options, a `Bus` for the lane
+and a `PlcPort` for whoever plays the PLC (`xedge sim-plc`, the tests). Both take the options alone.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from xedge.errors import ConfigError
+
+
+class Bus(Protocol):
+    """Carries one decision image to a PLC and its command image back.
+
+    A bus belongs to one thread, and no call takes much longer than the time-out it was set up with.
+    It does not repeat, reconnect or interpret anything: `xedge.control.link.Link` does. ``str()``
+    names it for people: kind and address, never a secret.
+    """
+
+    def connect(self) -> None:
+        """Make the bus ready, from new or after an error; at once when it is ready already.
+
+        Raises:
+            BusError: When the peer cannot be reached; `BusRefused` when it turns us away.
+        """
+        ...
+
+    def write(self, image: bytes) -> None:
+        """Show the PLC this decision image, in one block; an error leaves the old or the new one.
+
+        Args:
+            image: `image.IMAGE_BYTES` bytes, the high byte of each word first.
+
+        Raises:
+            BusError: When it is not certain that the image has arrived where the PLC reads it. The
+                bus must then be closed and connected again.
+        """
+        ...
+
+    def read(self) -> bytes:
+        """The PLC's command image as it stands; `commands.SILENT` while it has written none.
+
+        Whatever the PLC wrote is returned, sound or not, cut or filled with zeros to
+        `commands.COMMAND_BYTES`.
+
+        Raises:
+            BusError: As in `write`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the peer; never raises, safe to call twice. `connect` begins anew."""
+        ...
+
+
+class PlcPort(Protocol):
+    """The other end of a `Bus`, as a PLC has it; where the lane connects, this is the server."""
+
+    def connect(self) -> None:
+        """Make this end ready; a PLC's memory is zero then, as at power-up.
+
+        Raises:
+            BusError: When that is not possible.
+        """
+        ...
+
+    def read(self) -> bytes:
+        """The decision image as it stands, `image.IMAGE_BYTES` bytes; zeros while there is none.
+
+        Raises:
+            BusError: When the lane's end is needed for that and does not answer.
+        """
+        ...
+
+    def write(self, commands: bytes) -> None:
+        """Show the lane these `commands.COMMAND_BYTES` bytes, in one block.
+
+        Raises:
+            BusError: When the lane's end is needed for that and does not answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Go away, as at power-off; never raises, safe to call twice. `connect` begins anew."""
+        ...
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A password or the like that no repr, log or journal shows.
+
+    Attributes:
+        source: Where it came from, for messages.
+    """
+
+    source: str
+    _value: str = ""
+
+    def __repr__(self) -> str:
+        return f"Secret({self.source!r})"
+
+    __str__ = __repr__
+
+    def reveal(self) -> str:
+        """The secret itself, for the library that needs it and for nobody else."""
+        return self._value
+
+    @staticmethod
+    def from_file(path: str | os.PathLike[str]) -> Secret:
+        """The first line of a file that only its owner can read.
+
+        Raises:
+            ConfigError: When it cannot be read, is empty, or others may read it.
+        """
+        path = Path(path)
+        try:
+            mode = path.stat().st_mode
+            value = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the secret in {path} cannot be read", found=type(error).__name__,
+                              remedy="Name a file with one line of text") from error  # fmt: skip
+        if mode & 0o077:
+            raise ConfigError(f"others can read the secret in {path}", expected="mode 600",
+                              found=f"{mode & 0o777:o}", remedy=f"chmod 600 {path}")  # fmt: skip
+        if not value:
+            raise ConfigError(f"the secret in {path} is empty", expected="one line of text")
+        return Secret(str(path), value)
+
+    @staticmethod
+    def from_environment(name: str) -> Secret:
+        """The value of an environment variable.
+
+        Raises:
+            ConfigError: When it is not set, or empty.
+        """
+        value = os.environ.get(name, "")
+        if not value:
+            raise ConfigError(f"the environment variable {name} holds no secret",
+                              expected="a value", found="none")  # fmt: skip
+        return Secret(f"${name}", value)
+
+
+def fit(data: bytes, size: int) -> bytes:
+    """Bytes cut or filled with zeros to a size, as `Bus.read` returns them."""
+    return data[:size].ljust(size, b"\0")
