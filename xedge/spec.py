@@ -23,6 +23,15 @@ class Channels(str, enum.Enum):
     """R, G, B of a pseudo-colour picture."""
 
 
+class Kind(str, enum.Enum):
+    """What a model says, hence which outputs its graph has."""
+
+    DETECTOR = "detector"
+    """Where objects are: boxes, scores, labels."""
+    CLASSIFIER = "classifier"
+    """Which classes are there, and a map of each that points at it."""
+
+
 def _check_number(
     name: str, value: object, kind: type[int] | type[float], least: float, most: float
 ) -> None:
@@ -45,10 +54,12 @@ class ModelSpec:
         channels: Meaning of the three planes.
         binning: Detector elements and lines that are averaged into one pixel, each way.
         pixel_mm: Size of one pixel of the planes at the belt, millimetres.
-        candidates: K, the fixed number of rows that the graph gives per window.
+        candidates: K, the fixed number of rows that a detector's graph gives per window; 0 of a
+            classifier, which gives one score a class.
         score_threshold: Detections below are dropped by default.
         alarm_threshold: A lane alarms at this score; never below `score_threshold`.
         nms_iou: Overlap above which the weaker of two boxes of one class is dropped.
+        kind: What the model says.
         mean: What the graph subtracts from each plane (for the record; it is in the graph).
         scale: What it multiplies each plane by afterwards (for the record).
         stage: ``refined`` (with the LA gradient step) or ``first-pass``.
@@ -68,6 +79,7 @@ class ModelSpec:
     score_threshold: float = 0.05
     alarm_threshold: float = 0.4
     nms_iou: float = 0.6
+    kind: Kind = Kind.DETECTOR
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     scale: tuple[float, ...] = (1.0, 1.0, 1.0)
     stage: str = "refined"
@@ -81,8 +93,10 @@ class ModelSpec:
             raise BundleError("a model's name, stage, licence and classes must be words")
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise BundleError("a model's class names must be given and differ")
-        for name, most in (("height", 8192), ("width", 8192), ("binning", 8), ("candidates", 1000)):
+        for name, most in (("height", 8192), ("width", 8192), ("binning", 8)):
             _check_number(name, getattr(self, name), int, 1, most)
+        least, most = (1, 1000) if self.kind is Kind.DETECTOR else (0, 0)
+        _check_number("candidates", self.candidates, int, least, most)
         _check_number("pixel_mm", self.pixel_mm, float, 1e-3, 1e3)
         for name in ("score_threshold", "alarm_threshold", "nms_iou"):
             _check_number(name, getattr(self, name), float, 0, 1)
@@ -100,7 +114,8 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON with a schema number, keys sorted."""
-        record = dataclasses.asdict(self) | {"schema": SCHEMA, "channels": self.channels.value}
+        words = {"channels": self.channels.value, "kind": self.kind.value}
+        record = dataclasses.asdict(self) | {"schema": SCHEMA} | words
         return json.dumps(record, sort_keys=True)
 
     @staticmethod
@@ -134,6 +149,7 @@ class ModelSpec:
                 record[key] = tuple(record[key])
         try:
             record["channels"] = Channels(record["channels"])
+            record["kind"] = Kind(record.get("kind", Kind.DETECTOR))  # older ones do not say
             return ModelSpec(**record)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(

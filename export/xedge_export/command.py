@@ -18,7 +18,8 @@ from xedge.errors import ConfigError, ExportError
 from xedge.train.bags import Windows
 from xedge.train.config import SimulatedData
 from xedge.train.progress import Meter
-from xedge_export.deployed import Stage, deployable
+from xedge_export.contract import Stage
+from xedge_export.deployed import deployable
 from xedge_export.pack import pack, refuse_pictures
 from xedge_export.parity import ParityReport, check_parity, with_labels_exposed
 from xedge_export.to_onnx import Exported, export_model

@@ -1,72 +1,85 @@
-"""A trained detector as it leaves PyTorch: planes in, a fixed number of candidates out."""
+"""Models as they leave PyTorch: planes in, the outputs of the contract out."""
 
 from __future__ import annotations
 
-import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from xedge.errors import ExportError
-from xedge.models.base import Classifier, Detector, top_candidates
-from xedge.models.dense import DenseDetector, LevelOutput, decode
-from xedge_export.label_aware import UnrolledLabelAware
-
-OUTPUT_NAMES = ("boxes", "scores", "labels")
-INPUT_NAME = "planes"
-
-
-class Stage(str, enum.Enum):
-    """Which passes of the head are in the graph."""
-
-    FIRST_PASS = "first-pass"
-    """No label-aware step: the head once, on the pyramid's features."""
-    REFINED = "refined"
-    """The label-aware step, then the head on the refined features."""
+from xedge.models.base import Classifier, Detector
+from xedge.models.dense import DenseDetector
+from xedge.spec import ModelSpec
+from xedge_export.contract import Stage
+from xedge_export.dense import DeployedDense
 
 
-class Level(nn.Module):
-    """The head at one level, with the refinement unrolled in front of it where it is asked for."""
+@dataclass(frozen=True)
+class Route:
+    """How models of one type leave PyTorch.
 
-    def __init__(self, model: DenseDetector, index: int, stage: Stage) -> None:
-        super().__init__()
-        self.index, self.head = index, model.head
-        refine = stage is Stage.REFINED
-        self.label_aware: nn.Module = UnrolledLabelAware(model.head) if refine else nn.Identity()
-
-    def forward(self, x: Tensor) -> LevelOutput:
-        """What the head says of the level's features ``[N, F, H, W]``."""
-        return self.head.predict(self.label_aware(x), self.index)
-
-
-class DeployedDense(nn.Module):
-    """The graph to export: normalisation, detector, decoding and TopK.
-
-    Args:
-        model: The trained detector; taken as it is, in evaluation mode.
-        stage: Which passes are in.
-        candidates: K, rows that come out.
+    Attributes:
+        deploy: Makes the module to trace, of a model in evaluation mode and its description: uint8
+            planes ``[1, 3, H, W]`` to the outputs of `OUTPUTS`, in that order.
+        refines: Whether a model has a label-aware step; without, its only stage is the first pass.
     """
 
-    def __init__(self, model: DenseDetector, stage: Stage, candidates: int) -> None:
-        super().__init__()
-        self.candidates, self.strides = candidates, model.config.pyramid.levels
-        self.pyramid = model.pyramid
-        self.levels = nn.ModuleDict(
-            {f"P{stride.bit_length() - 1}": Level(model, k, stage)
-             for k, stride in enumerate(self.strides)}
-        )  # fmt: skip
+    deploy: Callable[[Any, ModelSpec], nn.Module]
+    refines: Callable[[Any], bool] = lambda model: False
 
-    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes ``[N, K, 4]`` in pixels, scores ``[N, K]`` falling, labels int32 ``[N, K]``.
 
-        Args:
-            planes: uint8 ``[N, 3, H, W]``.
-        """
-        features = self.pyramid(planes)
-        outputs = [level(x) for level, x in zip(self.levels.values(), features, strict=True)]
-        boxes, scores = decode(outputs, self.strides)
-        return top_candidates(boxes, scores, self.candidates)
+def deploy_dense(model: DenseDetector, spec: ModelSpec) -> nn.Module:
+    """The module to trace of a model on the dense head."""
+    return DeployedDense(deployable(model), Stage(spec.stage), spec.candidates)
+
+
+def _refines(model: DenseDetector) -> bool:
+    return model.config.label_aware
+
+
+ROUTES: Final[Mapping[type[Detector | Classifier], Route]] = MappingProxyType(
+    {DenseDetector: Route(deploy_dense, _refines)}
+)
+"""Type of a model to its route."""
+
+
+def route(model: Detector | Classifier) -> Route:
+    """The way out of PyTorch for a model.
+
+    Raises:
+        ExportError: When there is none.
+    """
+    found = ROUTES.get(type(model))
+    if found is None:
+        raise ExportError(
+            "this kind of model cannot be exported yet",
+            expected=f"one of {', '.join(kind.__name__ for kind in ROUTES)}",
+            found=type(model).__name__,
+        )
+    return found
+
+
+def deploy(
+    model: Detector | Classifier, spec: ModelSpec, stage: Stage = Stage.REFINED
+) -> tuple[nn.Module, ModelSpec]:
+    """The module to trace, and the description that goes with it.
+
+    Args:
+        model: A trained model.
+        spec: Its description.
+        stage: With LA's refinement where the model has it, or the first pass alone.
+
+    Raises:
+        ExportError: When the model cannot be exported.
+    """
+    way = route(model)
+    if not way.refines(model):
+        stage = Stage.FIRST_PASS
+    spec = replace(spec, stage=stage.value)
+    return way.deploy(model.eval(), spec).eval(), spec
 
 
 def deployable(model: Detector | Classifier) -> DenseDetector:
@@ -97,8 +110,3 @@ def deployable(model: Detector | Classifier) -> DenseDetector:
             + (f'by "{config.label_aware_by}"' if config.label_aware else "off"),
         )
     return model
-
-
-def example_planes(height: int, width: int) -> Tensor:
-    """Planes to trace with: air, uint8 ``[1, 3, height, width]``."""
-    return torch.full((1, 3, height, width), 234, dtype=torch.uint8)

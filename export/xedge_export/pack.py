@@ -17,7 +17,7 @@ from xedge.sim.bags import BagConfig, generate_bag
 from xedge.spec import Channels, ModelSpec
 from xedge.train.bags import default_flat_field
 from xedge.types import U16
-from xedge_export.deployed import INPUT_NAME
+from xedge_export.contract import INPUT_NAME
 from xedge_export.to_onnx import Exported
 
 GOLDEN_SEED = 7_000_000

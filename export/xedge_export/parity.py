@@ -27,7 +27,7 @@ from xedge.postprocess import detections
 from xedge.spec import ModelSpec
 from xedge.train.evaluate import to_detections
 from xedge.types import F32, I32, U8, Detections
-from xedge_export.deployed import INPUT_NAME
+from xedge_export.contract import INPUT_NAME
 
 IOU_TOLERANCE = 0.99
 SCORE_TOLERANCE = 1e-3

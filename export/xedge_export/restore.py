@@ -20,7 +20,9 @@ from xedge.errors import ExportError
 from xedge.models.dense import DenseDetector
 from xedge.train.recipe import parse_recipe
 from xedge.train.systems import SYSTEMS
-from xedge_export.deployed import DeployedDense, Stage, deployable, example_planes
+from xedge_export.contract import Stage, example_planes
+from xedge_export.dense import DeployedDense
+from xedge_export.deployed import deployable
 
 
 def model_from_bundle(bundle: Bundle) -> DenseDetector:

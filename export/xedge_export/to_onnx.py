@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
@@ -12,16 +12,10 @@ import torch
 from torch import nn
 
 from xedge.errors import AutogradInGraph, ExportError, XedgeError
-from xedge.spec import ModelSpec
+from xedge.spec import Kind, ModelSpec
 from xedge.train.checkpoint import Checkpoint, load_checkpoint
-from xedge_export.deployed import (
-    INPUT_NAME,
-    OUTPUT_NAMES,
-    DeployedDense,
-    Stage,
-    deployable,
-    example_planes,
-)
+from xedge_export.contract import INPUT_NAME, OUTPUTS, Stage, example_planes
+from xedge_export.deployed import deploy
 from xedge_export.passes import finish
 from xedge_export.verifier import OPSET, verify
 
@@ -43,8 +37,16 @@ class Exported:
     nodes: int
 
 
-def trace(module: nn.Module, height: int, width: int) -> ir.Model:
-    """The traced graph of a module that takes planes and gives candidates.
+def trace(
+    module: nn.Module, height: int, width: int, outputs: tuple[str, ...] = OUTPUTS[Kind.DETECTOR]
+) -> ir.Model:
+    """The traced graph of a module that takes planes.
+
+    Args:
+        module: What is traced.
+        height: Of the planes.
+        width: Of the planes.
+        outputs: Names of what it gives.
 
     Raises:
         AutogradInGraph: When a gradient was left in the forward pass.
@@ -62,7 +64,7 @@ def trace(module: nn.Module, height: int, width: int) -> ir.Model:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT_NAME],
-                output_names=list(OUTPUT_NAMES),
+                output_names=list(outputs),
                 optimize=True,
                 verbose=False,
             )
@@ -94,7 +96,7 @@ def export_model(path: Path, stage: Stage = Stage.REFINED) -> Exported:
 
     Args:
         path: A checkpoint that `xedge train` wrote.
-        stage: With LA's refinement, or the first pass alone.
+        stage: With LA's refinement where there is one, or the first pass alone.
 
     Raises:
         ConfigError: When there is no such checkpoint.
@@ -102,12 +104,8 @@ def export_model(path: Path, stage: Stage = Stage.REFINED) -> Exported:
             (`GraphRefused`).
     """
     checkpoint, sha256 = load_checkpoint(path)
-    detector = deployable(checkpoint.model())
-    if stage is Stage.REFINED and not detector.config.label_aware:
-        stage = Stage.FIRST_PASS
-    spec = replace(checkpoint.spec(sha256), stage=stage.value)
-    deployed = DeployedDense(detector, stage, spec.candidates)
-    model = finish(trace(deployed, spec.height, spec.width), spec)
+    deployed, spec = deploy(checkpoint.model(), checkpoint.spec(sha256), stage)
+    model = finish(trace(deployed, spec.height, spec.width, OUTPUTS[spec.kind]), spec)
     verify(model)
     data = ir.serde.serialize_model(model).SerializeToString()
     return Exported(data, spec, checkpoint, model.graph.num_nodes())

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 
 from xedge.errors import GraphRefused
+from xedge.spec import METADATA_KEY, ModelSpec
+from xedge_export.contract import OUTPUTS
 
 OPSET = 20
 MAX_IR_VERSION = 10
@@ -86,6 +88,17 @@ def interface(model: ir.Model) -> Iterator[str]:
             yield f"output {value.name} is {value.dtype}; TensorRT 10.3 wants float32 or int32"
 
 
+def outputs(model: ir.Model) -> Iterator[str]:
+    """The outputs that a model of its kind gives, where the graph says what it is."""
+    text = model.metadata_props.get(METADATA_KEY)
+    if text is None:
+        return
+    kind = ModelSpec.from_json(text).kind
+    found = tuple(value.name for value in model.graph.outputs)
+    if found != OUTPUTS[kind]:
+        yield f"the outputs of a {kind.value} are {found}, not {OUTPUTS[kind]}"
+
+
 def names(model: ir.Model) -> Iterator[str]:
     """Every node has a name of its own, so that errors, profiles and kept-lists can point at it."""
     seen: set[str] = set()
@@ -95,7 +108,7 @@ def names(model: ir.Model) -> Iterator[str]:
         seen.add(node.name or "")
 
 
-RULES: tuple[Rule, ...] = (versions, operators, candidates, interface, names)
+RULES: tuple[Rule, ...] = (versions, operators, candidates, interface, outputs, names)
 
 
 def breaches(model: ir.Model) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from xedge_export.deployed import Stage
+from xedge_export.contract import Stage
 from xedge_export.to_onnx import export_model
 
 from xedge.bundle import open_bundle

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from xedge_export.deployed import DeployedDense, Stage
+from xedge_export.contract import Stage
+from xedge_export.dense import DeployedDense
 from xedge_export.to_onnx import Exported, export_model, trace
 
 from xedge.engines import load

@@ -6,6 +6,7 @@ import pytest
 from xedge_export.verifier import breaches, verify
 
 from xedge.errors import GraphRefused
+from xedge.spec import METADATA_KEY, Channels, Kind, ModelSpec
 
 
 def graph_of(
@@ -81,3 +82,16 @@ def test_foreign_operators_are_refused() -> None:
     model = graph_of(("Relu", {}))
     model.graph.append(ir.Node("com.example", "Magic", [], num_outputs=1, name="spell"))
     assert "spell (Magic) is not an ONNX operator" in breaches(model)[0]
+
+
+@pytest.mark.parametrize(("kind", "names"), [("detector", "'labels'"), ("classifier", "'maps'")])
+def test_the_outputs_are_those_of_the_kind(kind: str, names: str) -> None:
+    model = graph_of(("Relu", {}))
+    spec = ModelSpec(
+        name="m", classes=("gun",), height=8, width=8, channels=Channels.DUAL_ENERGY, binning=1,
+        pixel_mm=1.0, candidates=9 if kind == "detector" else 0, kind=Kind(kind),
+    )  # fmt: skip
+    model.metadata_props[METADATA_KEY] = spec.to_json()
+    (found,) = breaches(model)
+    assert f"of a {kind} are ('scores',)" in found
+    assert names in found

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xedge.errors import BundleError
-from xedge.spec import SCHEMA, Channels, ModelSpec
+from xedge.spec import SCHEMA, Channels, Kind, ModelSpec
 
 FIELDS = {
     "name": "model",
@@ -60,6 +60,7 @@ def test_there_and_back(spec) -> None:
         {"binning": 9},
         {"candidates": 0},
         {"candidates": 1001},
+        {"kind": Kind.CLASSIFIER},
         {"pixel_mm": 0.0},
         {"pixel_mm": float("nan")},
         {"nms_iou": 1.5},
@@ -103,3 +104,17 @@ def test_json_without_a_field_is_refused(missing) -> None:
 def test_what_is_no_json_object_is_refused(text) -> None:
     with pytest.raises(BundleError):
         ModelSpec.from_json(text)
+
+
+def test_a_classifier_has_no_candidates_and_says_what_it_is() -> None:
+    spec = ModelSpec(**FIELDS | {"kind": Kind.CLASSIFIER, "candidates": 0})
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_description_from_before_there_were_classifiers_is_a_detectors() -> None:
+    record = json.loads(ModelSpec(**FIELDS).to_json())
+    del record["kind"]
+    assert ModelSpec.from_json(json.dumps(record)).kind is Kind.DETECTOR
+    record["kind"] = "oracle"
+    with pytest.raises(BundleError, match=r"not complete.*oracle"):
+        ModelSpec.from_json(json.dumps(record))

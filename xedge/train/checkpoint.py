@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xedge.errors import ConfigError
 from xedge.machine import Machine
 from xedge.models.base import Classifier, Detector
-from xedge.spec import ModelSpec
+from xedge.spec import Kind, ModelSpec
 from xedge.train.recipe import Recipe, parse_recipe, recipe_sha256
 from xedge.train.record import RunRecord
 from xedge.train.systems import SYSTEMS
@@ -174,6 +174,7 @@ class Checkpoint:
     def spec(self, sha256: str) -> ModelSpec:
         """The description that an exported model of this checkpoint carries."""
         recipe = self.recipe
+        system = SYSTEMS[recipe.system]
         alarm = recipe.alarm_threshold or self.measured.get("alarm_threshold", UNMEASURED_ALARM)
         return ModelSpec(
             name=recipe.name,
@@ -183,10 +184,11 @@ class Checkpoint:
             channels=recipe.data.channels,
             binning=recipe.data.binning,
             pixel_mm=recipe.data.pixel_mm,
-            candidates=CANDIDATES,
+            candidates=CANDIDATES if system.kind is Kind.DETECTOR else 0,
             alarm_threshold=max(alarm, SCORE_THRESHOLD),
             score_threshold=SCORE_THRESHOLD,
-            nms_iou=SYSTEMS[recipe.system].nms_iou,
+            nms_iou=system.nms_iou,
+            kind=system.kind,
             mean=recipe.model.mean,
             scale=recipe.model.scale,
             parents={

@@ -7,6 +7,7 @@ import torch
 
 from xedge.errors import ConfigError
 from xedge.models.dense import DenseDetector
+from xedge.spec import Kind
 from xedge.train.checkpoint import Checkpoint, Progress, Standing, load_checkpoint
 
 RECIPE = """
@@ -66,6 +67,13 @@ def test_the_spec_names_parents_and_thresholds() -> None:
     assert spec.alarm_threshold == 0.6
     assert spec.pixel_mm == pytest.approx(1.24)
     assert spec.classes == ("gun", "knife")
+    assert (spec.kind, spec.candidates) == (Kind.DETECTOR, 200)
+
+
+def test_the_spec_of_a_classifier_has_no_candidates() -> None:
+    text = 'name = "a"\nsystem = "chr"\n[model]\nclasses = ["gun"]\n'
+    spec = Checkpoint(text, {}, {}, "").spec("")
+    assert (spec.kind, spec.candidates) == (Kind.CLASSIFIER, 0)
 
 
 def test_a_file_that_could_run_code_is_not_loaded(tmp_path: Path) -> None:

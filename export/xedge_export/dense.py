@@ -1,0 +1,54 @@
+"""The dense head's detectors as they are traced: ATSS, FCOS and PAA, with LA or without."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from xedge.models.base import top_candidates
+from xedge.models.dense import DenseDetector, LevelOutput, decode
+from xedge_export.contract import Stage
+from xedge_export.label_aware import UnrolledLabelAware
+
+
+class Level(nn.Module):
+    """The head at one level, with the refinement unrolled in front of it where it is asked for."""
+
+    def __init__(self, model: DenseDetector, index: int, stage: Stage) -> None:
+        super().__init__()
+        self.index, self.head = index, model.head
+        refine = stage is Stage.REFINED
+        self.label_aware: nn.Module = UnrolledLabelAware(model.head) if refine else nn.Identity()
+
+    def forward(self, x: Tensor) -> LevelOutput:
+        """What the head says of the level's features ``[N, F, H, W]``."""
+        return self.head.predict(self.label_aware(x), self.index)
+
+
+class DeployedDense(nn.Module):
+    """The graph to export: normalisation, detector, decoding and TopK.
+
+    Args:
+        model: The trained detector; taken as it is, in evaluation mode.
+        stage: Which passes are in.
+        candidates: K, rows that come out.
+    """
+
+    def __init__(self, model: DenseDetector, stage: Stage, candidates: int) -> None:
+        super().__init__()
+        self.candidates, self.strides = candidates, model.config.pyramid.levels
+        self.pyramid = model.pyramid
+        self.levels = nn.ModuleDict(
+            {f"P{stride.bit_length() - 1}": Level(model, k, stage)
+             for k, stride in enumerate(self.strides)}
+        )  # fmt: skip
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes ``[N, K, 4]`` in pixels, scores ``[N, K]`` falling, labels int32 ``[N, K]``.
+
+        Args:
+            planes: uint8 ``[N, 3, H, W]``.
+        """
+        features = self.pyramid(planes)
+        outputs = [level(x) for level, x in zip(self.levels.values(), features, strict=True)]
+        boxes, scores = decode(outputs, self.strides)
+        return top_candidates(boxes, scores, self.candidates)
