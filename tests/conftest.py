@@ -1,8 +1,14 @@
-"""What all tests share: where the real scans are, and how hypothesis behaves."""
+"""What all tests share: the real scans, the programs that must be there, hypothesis' behaviour.
+
+A test that needs a program skips with a reason that begins "needs NAME". The variable XEDGE_REQUIRE
+lists names, with commas, whose absence is a failure instead: `.ci/run` names what it installs.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Generator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +18,20 @@ import pytest
 # A slow machine must not fail a property that holds.
 hypothesis.settings.register_profile("xedge", deadline=None)
 hypothesis.settings.load_profile("xedge")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report, a failure where what is required was missing."""
+    report = yield
+    if report.skipped and call.excinfo is not None:
+        needed = re.match(r"needs ([\w.-]+)", str(call.excinfo.value))
+        if needed and needed[1] in os.environ.get("XEDGE_REQUIRE", "").split(","):
+            report.outcome = "failed"
+            report.longrepr = f"{call.excinfo.value}: and XEDGE_REQUIRE says that it must be there"
+    return report
 
 
 @pytest.fixture(scope="session")
