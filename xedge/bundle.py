@@ -6,7 +6,8 @@ The file is a zip with these members, stored or deflated, and no others:
     signature                     optional: Ed25519 over the bytes of manifest.json, 64 bytes
     model/VARIANT.onnx            one graph a variant (fp32, fp16, int8 ...)
     golden/low.npy, high.npy      corrected counts of one window, uint16
-    golden/VARIANT/boxes.npy ...  what that variant's engine answered to them
+    golden/VARIANT/OUTPUT.npy     what that variant's engine answered to them: of a detector boxes,
+                                  scores, labels; of a classifier scores, maps
     recipe.toml                   the recipe of the training, where there was one
     LICENCE                       licence of the weights, in full
 
@@ -34,7 +35,7 @@ import numpy.typing as npt
 from xedge import signing
 from xedge.archive import corrupt, npy, pack, read_npy, unpack
 from xedge.errors import BundleError, SignatureError
-from xedge.spec import ModelSpec
+from xedge.spec import ModelSpec, fits
 from xedge.types import U16
 
 SCHEMA: Final = 1
@@ -43,15 +44,10 @@ LARGEST_MANIFEST: Final = 2**20
 
 _MANIFEST, _SIGNATURE, _RECIPE, _LICENCE = "manifest.json", "signature", "recipe.toml", "LICENCE"
 _COUNTS: Final = np.dtype(np.uint16)
-_OUTPUTS: Final = {
-    "boxes": np.dtype(np.float32),
-    "scores": np.dtype(np.float32),
-    "labels": np.dtype(np.int32),
-}
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _MEMBER = re.compile(
     r"signature|manifest\.json|recipe\.toml|LICENCE|golden/(low|high)\.npy"
-    r"|model/[a-z0-9-]+\.onnx|golden/[a-z0-9-]+/(boxes|scores|labels)\.npy"
+    r"|model/[a-z0-9-]+\.onnx|golden/[a-z0-9-]+/(boxes|scores|labels|maps)\.npy"
 )
 
 _OTHER_KINDS: Final = MappingProxyType(
@@ -89,7 +85,7 @@ class Variant:
 
     Attributes:
         model: The ONNX file.
-        golden: ``boxes [1, k, 4]``, ``scores [1, k]``, ``labels [1, k]`` for the golden input.
+        golden: The outputs that `ModelSpec.outputs` names, for the golden input.
         tolerance: How far an engine's answer may be from that.
     """
 
@@ -190,7 +186,7 @@ def write_bundle(
         members[_RECIPE] = recipe.encode()
     for name, variant in variants.items():
         members[f"model/{name}.onnx"] = variant.model
-        for output in _OUTPUTS:
+        for output in spec.outputs:
             members[f"golden/{name}/{output}.npy"] = npy(variant.golden[output])
     manifest = {
         "schema": SCHEMA,
@@ -284,19 +280,20 @@ def parse_bundle(content: bytes, public_key: bytes | None = None) -> Bundle:
     manifest = _manifest(head)
     _check_members(manifest, members)
     try:
+        spec = ModelSpec.from_json(json.dumps(manifest["spec"]))
         variants = {
             name: Variant(
                 model=members[f"model/{name}.onnx"],
                 golden={
-                    output: read_npy(members[f"golden/{name}/{output}.npy"], dtype)
-                    for output, dtype in _OUTPUTS.items()
+                    output: read_npy(members[f"golden/{name}/{output}.npy"], np.dtype(dtype))
+                    for output, (dtype, _) in spec.outputs.items()
                 },
                 tolerance=Tolerance(**record["tolerance"]),
             )
             for name, record in manifest["variants"].items()
         }
         bundle = Bundle(
-            spec=ModelSpec.from_json(json.dumps(manifest["spec"])),
+            spec=spec,
             variants=variants,
             golden_low=read_npy(members["golden/low.npy"], _COUNTS),
             golden_high=read_npy(members["golden/high.npy"], _COUNTS),
@@ -315,19 +312,18 @@ def parse_bundle(content: bytes, public_key: bytes | None = None) -> Bundle:
 
 def _check_golden(bundle: Bundle) -> None:
     spec, low = bundle.spec, bundle.golden_low
-    fits = (
+    paired = (
         low.ndim == 2 and low.shape == bundle.golden_high.shape and min(low.shape) >= spec.binning
     )
-    if not fits or max(low.shape[0] / spec.height, low.shape[1] / spec.width) > spec.binning:
+    if not paired or max(low.shape[0] / spec.height, low.shape[1] / spec.width) > spec.binning:
         raise corrupt("its golden counts are not one window of the model")
     if "fp32" not in bundle.variants or not all(map(_VARIANT.fullmatch, bundle.variants)):
         raise corrupt(
             f"its variants are {', '.join(bundle.variants) or 'none'}, not fp32 and others"
         )
-    shapes = {"boxes": (1, spec.candidates, 4), "scores": (1, spec.candidates),
-              "labels": (1, spec.candidates)}  # fmt: skip
     for name, variant in bundle.variants.items():
-        if any(variant.golden[output].shape != shape for output, shape in shapes.items()):
+        if not all(fits(variant.golden[output].shape, shape)
+                   for output, (_, shape) in spec.outputs.items()):  # fmt: skip
             raise corrupt(f"the golden outputs of {name} do not fit its description")
 
 

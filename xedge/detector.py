@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import types
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +16,15 @@ import numpy as np
 
 from xedge import boxes as box_arithmetic
 from xedge import engines
-from xedge.bundle import Bundle, Tolerance, open_bundle
-from xedge.encode import AIR_PLANES, dual_energy_planes
+from xedge.bundle import Bundle, open_bundle
+from xedge.encode import AIR
 from xedge.engines.base import Engine
-from xedge.errors import ConfigError, EngineLoadError, EngineRunError, ImageError, LineError
+from xedge.errors import ConfigError, ImageError, LineError
 from xedge.pictures import ColourPicture, DualEnergyPicture, read_picture
-from xedge.postprocess import candidates, detections
+from xedge.postprocess import check_contract, detections
 from xedge.preprocess import Placement, counts_from_pseudo_colour, pad_planes
 from xedge.scanner.windows import WindowPlan, merge
-from xedge.spec import Channels, ModelSpec
+from xedge.spec import Channels, Kind, ModelSpec
 from xedge.types import AIR_COUNTS, U8, U16, Detections
 
 ASSUMED_PICTURE_MM: Final = 500.0
@@ -46,13 +45,20 @@ class Detector:
 
     Raises:
         EngineLoadError: When the engine's inputs and outputs are not those of the description.
-        ConfigError: When the threshold lies outside 0..1.
+        ConfigError: When the threshold lies outside 0..1, or the model is a classifier.
     """
 
     def __init__(
         self, engine: Engine, spec: ModelSpec, score_threshold: float | None = None
     ) -> None:
-        _check_contract(engine, spec)
+        if spec.kind is not Kind.DETECTOR:
+            raise ConfigError(
+                f"the model {spec.name} finds no objects",
+                expected=f"a {Kind.DETECTOR.value}",
+                found=f"a {spec.kind.value}",
+                remedy="Choose another bundle; `xedge evaluate` and `xedge verify` take this one",
+            )
+        check_contract(engine, spec)
         threshold = spec.score_threshold if score_threshold is None else score_threshold
         if not 0.0 <= threshold <= 1.0:
             raise ConfigError("a score threshold cannot be used", expected="0..1",
@@ -253,77 +259,9 @@ def open_detector(
         raise
 
 
-@dataclass(frozen=True)
-class GoldenResult:
-    """How an engine's answer to a bundle's golden input compares with the recorded one.
-
-    Attributes:
-        objects: Recorded candidates that had to be found again.
-        score_error: Largest difference of a score, all candidates in order.
-        missing: Candidates sure to be there that have no partner on the other side.
-    """
-
-    objects: int
-    score_error: float
-    missing: int
-
-
-def verify_golden(
-    bundle: Bundle, engine: Engine, variant: str = "fp32", tolerance: Tolerance | None = None
-) -> GoldenResult:
-    """The comparison of an engine's answer to the golden counts with the recorded answer.
-
-    Every candidate that is above the score threshold by more than the tolerance must have a
-    partner of its class with nearly the same score and box on the other side. Candidates are
-    compared before non-maximum suppression, which would magnify a difference in the last bit.
-
-    Args:
-        bundle: The bundle that the engine's model is from.
-        engine: The loaded model.
-        variant: The variant that was loaded.
-        tolerance: None takes the one recorded for the variant, which holds for float32 engines.
-
-    Raises:
-        EngineRunError: When the answer is further away than the tolerance allows.
-    """
-    expected, spec = bundle.variant(variant), bundle.spec
-    limit = tolerance or expected.tolerance
-    planes = dual_energy_planes(bundle.golden_low, bundle.golden_high, spec.binning)
-    found = candidates(engine.run({"planes": _padded(planes, spec)}), spec)
-    golden = candidates(expected.golden, spec)
-    sure = spec.score_threshold + limit.score
-    missing = _without_partner(golden, found, limit, sure) + _without_partner(
-        found, golden, limit, sure
-    )
-    result = GoldenResult(
-        objects=int((golden.scores > sure).sum()),
-        score_error=float(np.abs(np.sort(golden.scores) - np.sort(found.scores)).max(initial=0.0)),
-        missing=missing,
-    )
-    if missing or result.score_error > limit.score:
-        raise EngineRunError(
-            "the engine does not reproduce the bundle's golden answer",
-            expected=f"scores within {limit.score} and boxes with an IoU of {limit.iou}",
-            found=f"scores off by {result.score_error:.2g}, {missing} candidates without partner",
-            remedy="Use another engine, and report this with the output of `xedge doctor`",
-        )
-    return result
-
-
-def _without_partner(these: Detections, others: Detections, limit: Tolerance, sure: float) -> int:
-    """Number of candidates with a score above ``sure`` that are not among the others."""
-    these = these[these.scores > sure]
-    overlap = box_arithmetic.iou(these.boxes, others.boxes)
-    near = np.abs(these.scores[:, None] - others.scores[None, :]) <= limit.score
-    same = (overlap >= limit.iou) & near & (these.labels[:, None] == others.labels[None, :])
-    return int((~same.any(axis=1)).sum())
-
-
 def _padded(planes: U8, spec: ModelSpec) -> U8:
     """The planes as the engine takes them, with air at the right and the bottom."""
-    white = spec.channels is Channels.PSEUDO_COLOUR
-    air = np.full(3, 255, np.uint8) if white else AIR_PLANES
-    return pad_planes(planes, spec.height, spec.width, air)[None]
+    return pad_planes(planes, spec.height, spec.width, AIR[spec.channels])[None]
 
 
 def _in_source(found: Detections, place: Placement) -> Detections:
@@ -331,25 +269,3 @@ def _in_source(found: Detections, place: Placement) -> Detections:
         place.to_source(found.boxes), place.source_height, place.source_width
     )
     return Detections(boxes, found.scores.copy(), found.labels.copy())
-
-
-def _check_contract(engine: Engine, spec: ModelSpec) -> None:
-    k = spec.candidates
-    wanted = {
-        ("planes", "uint8", (1, 3, spec.height, spec.width)),
-        ("boxes", "float32", (1, k, 4)),
-        ("scores", "float32", (1, k)),
-        ("labels", "int32", (1, k)),
-    }
-    found = {(t.name, str(t.dtype), t.shape) for t in (*engine.inputs, *engine.outputs)}
-    if wanted != found:
-        raise EngineLoadError(
-            "the model is not the one that its description is of",
-            expected=_listed(wanted - found),
-            found=_listed(found - wanted) or "none of that name",
-            remedy="Export the model again",
-        )
-
-
-def _listed(tensors: set[tuple[str, str, tuple[int, ...]]]) -> str:
-    return "; ".join(f"{name} {dtype} {list(shape)}" for name, dtype, shape in sorted(tensors))

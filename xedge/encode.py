@@ -9,9 +9,14 @@ count of zero reads as one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 import numpy as np
 
 from xedge.errors import ImageError
+from xedge.spec import Channels
 from xedge.types import AIR_COUNTS, U8, U16
 
 RATIO_STEPS = 256
@@ -90,3 +95,10 @@ AIR_PLANES: U8 = dual_energy_planes(
 )[:, 0, 0]
 AIR_PLANES.flags.writeable = False
 """The three plane values of air, uint8 ``[3]``: what pads a window beyond the detector."""
+
+_WHITE: Final = np.full(3, 255, np.uint8)
+_WHITE.flags.writeable = False
+AIR: Final[Mapping[Channels, U8]] = MappingProxyType(
+    {Channels.DUAL_ENERGY: AIR_PLANES, Channels.PSEUDO_COLOUR: _WHITE}
+)
+"""Plane values of air, uint8 ``[3]``."""

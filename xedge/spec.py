@@ -32,6 +32,17 @@ class Kind(str, enum.Enum):
     """Which classes are there, and a map of each that points at it."""
 
 
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the wanted one; None stands for any side.
+
+    >>> fits((1, 11, 13, 13), (1, 11, None, None))
+    True
+    """
+    return len(shape) == len(wanted) and all(
+        side in (mine, None) for mine, side in zip(shape, wanted, strict=True)
+    )
+
+
 def _check_number(
     name: str, value: object, kind: type[int] | type[float], least: float, most: float
 ) -> None:
@@ -111,6 +122,19 @@ class ModelSpec:
             raise BundleError("a model's parents must be names and digests")
         if not all(isinstance(number, (int, float)) for number in self.measured.values()):
             raise BundleError("what was measured of a model must be numbers")
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+        """Dtype and shape of each output of the graph for one window, by name; None is any side."""
+        if self.kind is Kind.CLASSIFIER:
+            c = len(self.classes)
+            return {"scores": ("float32", (1, c)), "maps": ("float32", (1, c, None, None))}
+        k = self.candidates
+        return {
+            "boxes": ("float32", (1, k, 4)),
+            "scores": ("float32", (1, k)),
+            "labels": ("int32", (1, k)),
+        }
 
     def to_json(self) -> str:
         """The spec as one line of JSON with a schema number, keys sorted."""

@@ -15,8 +15,9 @@ from xedge_export.to_onnx import export_model
 
 from xedge.bundle import open_bundle
 from xedge.cli import main
-from xedge.detector import open_detector, verify_golden
+from xedge.detector import open_detector
 from xedge.errors import ExportError
+from xedge.golden import verify_golden
 from xedge.sim.bags import BagConfig
 from xedge.spec import Channels
 from xedge.train.bags import simulate

@@ -17,7 +17,8 @@ import importlib.util, json, sys
 
 import xedge
 from xedge.bundle import open_bundle
-from xedge.detector import open_detector, verify_golden
+from xedge.detector import open_detector
+from xedge.golden import verify_golden
 from xedge.lane.config import LaneConfig
 from xedge.lane.runner import run_lane
 from xedge.scanner.flatfield import FlatField

@@ -1,5 +1,6 @@
 """Bundles: what is written comes back, and what was changed does not."""
 
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from xedge import bundle as bundles
 from xedge.bundle import Tolerance, Variant, open_bundle, parse_bundle, write_bundle
 from xedge.errors import BundleError, SignatureError
+from xedge.spec import Kind
 
 
 @pytest.fixture(scope="module")
@@ -327,3 +329,18 @@ def test_what_cannot_be_read_is_not_written(tiny_parts, tmp_path) -> None:
 def test_a_tolerance_lies_within_bounds(bad) -> None:
     with pytest.raises(BundleError, match="tolerance"):
         Tolerance(**bad)
+
+
+def test_a_classifier_has_scores_and_maps(tiny_parts, tmp_path) -> None:
+    spec = dataclasses.replace(tiny_parts["spec"], kind=Kind.CLASSIFIER, candidates=0)
+    golden = {"scores": np.zeros((1, 2), np.float32), "maps": np.ones((1, 2, 3, 5), np.float32)}
+    parts = {**tiny_parts, "spec": spec, "variants": {"fp32": Variant(b"m", golden)}}
+    write_bundle(tmp_path / "c.xedge", **parts)
+    found = open_bundle(tmp_path / "c.xedge")
+    assert found.spec == spec
+    assert set(found.variant().golden) == {"scores", "maps"}
+    np.testing.assert_array_equal(found.variant().golden["maps"], golden["maps"])
+    for wrong in ({"maps": np.ones((1, 3, 3, 5), np.float32)}, {"scores": np.zeros(2, np.float32)}):
+        parts["variants"] = {"fp32": Variant(b"m", golden | wrong)}
+        with pytest.raises(BundleError, match="golden outputs of fp32 do not fit"):
+            write_bundle(tmp_path / "wrong.xedge", **parts)

@@ -5,8 +5,8 @@ import pytest
 
 import xedge
 from xedge import engines
-from xedge.bundle import Tolerance, open_bundle
-from xedge.detector import Detector, open_detector, verify_golden
+from xedge.bundle import open_bundle
+from xedge.detector import Detector, open_detector
 from xedge.encode import AIR_PLANES, dual_energy_planes
 from xedge.engines.fake import FakeEngine
 from xedge.errors import (
@@ -270,52 +270,3 @@ class TestOpen:
         monkeypatch.setitem(__import__("sys").modules, "openvino", None)
         with pytest.raises(EngineNotInstalled, match=r"xedge\[openvino\]"):
             xedge.open_detector(tiny_bundle, "openvino")
-
-
-class TestGolden:
-    @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-    def test_float32_engines_reproduce_the_golden_answer(self, tiny_bundle, name) -> None:
-        if not (there := engines.available()[name]).usable:
-            pytest.skip(str(there))
-        opened = open_bundle(tiny_bundle)
-        result = verify_golden(opened, engines.load(opened.model(), name, 1))
-        assert result.objects == 8
-        assert result.missing == 0
-        assert result.score_error <= 2**-23
-
-    @pytest.mark.parametrize("what", ["scores", "boxes", "labels"])
-    def test_another_answer_is_refused(self, tiny_bundle, tiny_answer, what) -> None:
-        def wrong(planes):
-            right = tiny_answer(planes)
-            parts = {n: getattr(right, n).copy() for n in ("boxes", "scores", "labels")}
-            parts[what][3] = {"scores": 0.35, "boxes": [0, 0, 1, 1], "labels": 1}[what]
-            if what == "labels":
-                parts[what][:] = 1 - right.labels
-            return Detections(**parts)
-
-        engine = FakeEngine(wrong, height=32, width=32, candidates=8)
-        with pytest.raises(EngineRunError, match=r"golden answer.*xedge doctor"):
-            verify_golden(open_bundle(tiny_bundle), engine)
-
-    def test_a_wider_tolerance_forgives_small_differences(self, tiny_bundle, tiny_answer) -> None:
-        def rounded(planes):
-            right = tiny_answer(planes)
-            return Detections(
-                right.boxes.copy(), right.scores - np.float32(0.01), right.labels.copy()
-            )
-
-        engine = FakeEngine(rounded, height=32, width=32, candidates=8)
-        opened = open_bundle(tiny_bundle)
-        with pytest.raises(EngineRunError):
-            verify_golden(opened, engine)
-        result = verify_golden(opened, engine, tolerance=Tolerance(score=0.02, iou=0.9))
-        assert result.score_error == pytest.approx(0.01, abs=1e-6)
-
-    def test_swapped_rows_of_equal_rank_are_the_same_answer(self, tiny_bundle, tiny_answer) -> None:
-        def swapped(planes):
-            right = tiny_answer(planes)
-            order = np.arange(8)[::-1]
-            return Detections(right.boxes[order], right.scores[order], right.labels[order])
-
-        engine = FakeEngine(swapped, height=32, width=32, candidates=8)
-        assert verify_golden(open_bundle(tiny_bundle), engine).missing == 0

@@ -18,9 +18,9 @@ from rich.table import Table
 import xedge
 from xedge import engines
 from xedge.bundle import open_bundle
-from xedge.detector import verify_golden
 from xedge.engines import Availability
 from xedge.errors import BundleError, EngineError
+from xedge.golden import verify_golden
 from xedge.machine import Machine, read_machine
 
 FAST_CLOCKS = frozenset({"tsc", "arch_sys_counter"})

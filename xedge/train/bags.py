@@ -22,7 +22,7 @@ import xedge.scanner.flatfield
 import xedge.sim
 import xedge.train.sample
 import xedge.types
-from xedge.encode import bin_counts, dual_energy_planes
+from xedge.encode import AIR, bin_counts, dual_energy_planes
 from xedge.errors import ConfigError
 from xedge.preprocess import pseudo_colour
 from xedge.scanner.flatfield import FlatField
@@ -32,7 +32,7 @@ from xedge.sim.physics import ScannerModel
 from xedge.spec import Channels
 from xedge.train.batch import Item, to_item
 from xedge.train.config import SimulatedData
-from xedge.train.sample import AIR, Sample, augment, crop, fit
+from xedge.train.sample import Sample, augment, crop, fit
 from xedge.train.stored import stored
 
 

@@ -16,10 +16,11 @@ from xedge.data.files import files_stamp
 from xedge.data.formats import open_set
 from xedge.data.image_set import ImageSet, Record, load_picture
 from xedge.data.tip import cut_out, insert
+from xedge.encode import AIR
 from xedge.errors import ConfigError, DataError
 from xedge.train.batch import Item, to_item
 from xedge.train.config import PictureData
-from xedge.train.sample import AIR, Sample, augment, fit
+from xedge.train.sample import Sample, augment, fit
 from xedge.train.stored import stored
 
 FITTING: Final = 1

@@ -16,19 +16,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from xedge.encode import AIR_PLANES
+from xedge.encode import AIR
 from xedge.errors import ConfigError
 from xedge.preprocess import pad_planes
 from xedge.spec import Channels
 from xedge.types import F32, I32, U8
 
 Flags = npt.NDArray[np.bool_]
-
-_WHITE: Final = np.full(3, 255, np.uint8)
-AIR: Final[Mapping[Channels, U8]] = MappingProxyType(
-    {Channels.DUAL_ENERGY: AIR_PLANES, Channels.PSEUDO_COLOUR: _WHITE}
-)
-"""Plane values of air, uint8 ``[3]``."""
 
 _TRANSMISSIONS: Final[Mapping[Channels, int]] = MappingProxyType(
     {Channels.DUAL_ENERGY: 2, Channels.PSEUDO_COLOUR: 3}

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xedge.encode import AIR
 from xedge.spec import Channels
-from xedge.train.sample import AIR, Sample, augment, fit
+from xedge.train.sample import Sample, augment, fit
 
 BOTH = pytest.mark.parametrize("channels", list(Channels))
 

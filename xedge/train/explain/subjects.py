@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.detector import ASSUMED_PICTURE_MM
-from xedge.encode import dual_energy_planes
+from xedge.encode import AIR, dual_energy_planes
 from xedge.errors import ImageError
 from xedge.metrics import Truth
 from xedge.pictures import ColourPicture, DualEnergyPicture, read_picture
@@ -21,7 +21,7 @@ from xedge.spec import Channels, ModelSpec
 from xedge.train.batch import Item, collate, truth_of
 from xedge.train.config import PictureData
 from xedge.train.recipe import Recipe
-from xedge.train.sample import AIR, Sample, fit
+from xedge.train.sample import Sample, fit
 from xedge.types import U8
 
 _HALF: Final = 128
