@@ -27,6 +27,7 @@ ENTRY_POINTS: Final = "xedge.commands"
 
 EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
     {
+        "asyncua": "opcua",
         "captum": "train",
         "cryptography": "signing",
         "cuda": "tensorrt",
@@ -42,6 +43,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "onnxruntime": "ort",
         "onnxscript": "export",
         "openvino": "openvino",
+        "paho": "mqtt",
         "sklearn": "train",
         "tensorrt_rtx": "tensorrt-rtx",
         "tensorboard": "train",

@@ -119,14 +119,11 @@ class Secret:
         """
         path = Path(path)
         try:
-            mode = path.stat().st_mode
+            require_private(path)
             value = path.read_text(encoding="utf-8").partition("\n")[0].strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the secret in {path} cannot be read", found=type(error).__name__,
                               remedy="Name a file with one line of text") from error  # fmt: skip
-        if mode & 0o077:
-            raise ConfigError(f"others can read the secret in {path}", expected="mode 600",
-                              found=f"{mode & 0o777:o}", remedy=f"chmod 600 {path}")  # fmt: skip
         if not value:
             raise ConfigError(f"the secret in {path} is empty", expected="one line of text")
         return Secret(str(path), value)
@@ -143,6 +140,19 @@ class Secret:
             raise ConfigError(f"the environment variable {name} holds no secret",
                               expected="a value", found="none")  # fmt: skip
         return Secret(f"${name}", value)
+
+
+def require_private(path: Path) -> None:
+    """Return nothing when only its owner can read the secret or key in a file.
+
+    Raises:
+        ConfigError: When others may.
+        OSError: When there is no such file.
+    """
+    mode = path.stat().st_mode
+    if mode & 0o077:
+        raise ConfigError(f"others can read the secret in {path}", expected="mode 600",
+                          found=f"{mode & 0o777:o}", remedy=f"chmod 600 {path}")  # fmt: skip
 
 
 def fit(data: bytes, size: int) -> bytes:

@@ -53,7 +53,11 @@ class BusKind:
         return port
 
 
-BUSES: Final[Mapping[str, BusKind]] = types.MappingProxyType({})
+BUSES: Final[Mapping[str, BusKind]] = types.MappingProxyType(
+    {
+        "mqtt": BusKind("mqtt", "Mqtt"),
+    }
+)
 """Kinds by the name that a lane's file uses."""
 
 

@@ -14,24 +14,50 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import pytest
 
+PATIENCE_S: Final = 10.0
+"""How long a test waits for what must come; a loaded machine is slow, not wrong."""
 
-def _load_rigs() -> dict[str, Callable[[Path], AbstractContextManager[Any]]]:
-    rigs: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {}
+
+def _load_rigs() -> dict[str, ModuleType]:
+    modules: dict[str, ModuleType] = {}
     for path in sorted(Path(__file__).parent.glob("rig_*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        rigs.update(module.RIGS)
-    return rigs
+        modules[path.stem] = module
+    return modules
 
 
-RIGS: Final = _load_rigs()
+MODULES: Final = _load_rigs()
+RIGS: Final[dict[str, Callable[[Path], AbstractContextManager[Any]]]] = {
+    name: rig for module in MODULES.values() for name, rig in module.RIGS.items()
+}
+
+
+@pytest.fixture(scope="session")
+def rig_modules() -> dict[str, ModuleType]:
+    """The files rig_*.py by their stems, for the tests of one bus alone."""
+    return MODULES
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """What waits until a function says true, and fails when it never does."""
+
+    def wait(true: Callable[[], object]) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while not true():
+            assert time.monotonic() < until, "it never came"
+            time.sleep(0.005)
+
+    return wait
 
 
 @pytest.fixture(params=sorted(RIGS))
