@@ -44,6 +44,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "onnxscript": "export",
         "openvino": "openvino",
         "paho": "mqtt",
+        "pydicom": "dicos",
         "sklearn": "train",
         "tensorrt_rtx": "tensorrt-rtx",
         "tensorboard": "train",

@@ -19,6 +19,7 @@
     │   └── GraphRefused        some target lacks a node of the graph
     ├── TrainingError           a training run cannot go on
     ├── LaneError               a lane was wired or driven wrongly
+    ├── DicosError              a DICOS file cannot be written or read
     └── ControlError            the conveyor's control cannot be reached or understood
         ├── ImageRefused        bytes that are no decision or command image, or a torn one
         ├── BusNotInstalled     the library behind a bus is absent
@@ -123,6 +124,10 @@ class TrainingError(XedgeError):
 
 class LaneError(XedgeError):
     """A lane was wired or driven wrongly."""
+
+
+class DicosError(XedgeError):
+    """A DICOS file cannot be written or read, or what should stand in it cannot."""
 
 
 class ControlError(XedgeError):

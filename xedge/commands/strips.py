@@ -158,6 +158,7 @@ def screen_file(
     truncated_ok: bool = False,
     realtime: bool = False,
     on_decision: Callable[[Decision], None] = lambda decision: None,
+    on_bag: Callable[[Decision, Scan | None], None] = lambda decision, scan: None,
 ) -> Screening:
     """What a lane says of every bag in a strip file.
 
@@ -170,6 +171,7 @@ def screen_file(
         truncated_ok: Take a file without its end as one that ends with its last whole record.
         realtime: On the machine's clock, at the speed of the recording.
         on_decision: Called with each decision as soon as it is made.
+        on_bag: Called after it, with the scan as well; None where the lane kept none.
 
     Raises:
         StripFileError: When the file cannot be opened, or has no runs. Damage further on raises
@@ -191,6 +193,7 @@ def screen_file(
 
         def publish(decision: Decision, scan: Scan | None) -> None:
             on_decision(decision)
+            on_bag(decision, scan)
 
         lane = run_lane(
             strips,
