@@ -19,6 +19,7 @@ from xedge import engines
 from xedge.bundle import Bundle, open_bundle
 from xedge.encode import AIR
 from xedge.engines.base import Engine
+from xedge.engines.deploy import load_variant
 from xedge.errors import ConfigError, ImageError, LineError
 from xedge.pictures import ColourPicture, DualEnergyPicture, read_picture
 from xedge.postprocess import check_contract, detections
@@ -233,16 +234,21 @@ def open_detector(
     engine: Engine | str = "auto",
     threads: int | None = None,
     *,
-    variant: str = "fp32",
+    variant: str = "auto",
     score_threshold: float | None = None,
 ) -> Detector:
     """A detector that is ready; use it in a ``with`` statement.
+
+    Engines that are built on the device are kept in the user's cache (`xedge.engines.cache`) once
+    they reproduce the bundle's golden answer; a cache that cannot be trusted is not used, which a
+    warning says.
 
     Args:
         bundle: A bundle or its file; None takes the one that xedge ships.
         engine: A name of `xedge.engines.BACK_ENDS`, ``auto``, or an engine that is loaded.
         threads: Threads of one run; None for every physical core.
-        variant: Which graph of the bundle to load.
+        variant: Which graph of the bundle to load; ``auto`` takes what `xedge compile` chose for
+            the bundle and the engine on this machine, and ``fp32`` where it was not run.
         score_threshold: Detections with a lower score are dropped; None takes the model's own.
 
     Raises:
@@ -251,7 +257,7 @@ def open_detector(
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     if isinstance(engine, str):
-        engine = engines.load(opened.model(variant), engine, threads)
+        engine = load_variant(opened, engine, threads, variant)
     try:
         return Detector(engine, opened.spec, score_threshold)
     except Exception:

@@ -13,6 +13,7 @@
     ├── EngineError             an engine failed
     │   ├── EngineNotInstalled  its library is absent
     │   ├── EngineLoadError     its library refused the model
+    │   ├── EngineCacheError    the cache of built engines cannot be trusted or written
     │   └── EngineRunError      it failed while running, or answered NaN
     ├── ExportError             a model cannot leave PyTorch
     │   ├── AutogradInGraph     a gradient was left in the graph
@@ -100,6 +101,10 @@ class EngineNotInstalled(EngineError):
 
 class EngineLoadError(EngineError):
     """The library behind an engine refused the model."""
+
+
+class EngineCacheError(EngineError):
+    """The cache of built engines could have been written by others, or cannot be written."""
 
 
 class EngineRunError(EngineError):

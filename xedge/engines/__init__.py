@@ -21,9 +21,20 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from xedge.engines.base import Engine, TensorSpec
+from xedge.engines.build import Building, PlanBackEnd, load_built
 from xedge.errors import EngineError, EngineLoadError, EngineNotInstalled
 
-__all__ = ["AUTO", "BACK_ENDS", "Availability", "Engine", "TensorSpec", "available", "load"]
+__all__ = [
+    "AUTO",
+    "BACK_ENDS",
+    "Availability",
+    "Building",
+    "Engine",
+    "TensorSpec",
+    "available",
+    "fingerprint",
+    "load",
+]
 
 BACK_ENDS: Final[Mapping[str, str]] = types.MappingProxyType(
     {
@@ -75,7 +86,24 @@ def available() -> dict[str, Availability]:
     return found
 
 
-def load(model: bytes | Path, name: str = "auto", threads: int | None = None) -> Engine:
+def fingerprint(name: str, threads: int | None = None) -> dict[str, str]:
+    """What the speed and the answers of a back end depend on here: its version and its device.
+
+    Raises:
+        EngineError: When the back end cannot be used.
+    """
+    back_end = _back_end(name)
+    if isinstance(back_end, PlanBackEnd):
+        return dict(back_end.facts(threads))
+    return {"version": back_end.version()}
+
+
+def load(
+    model: bytes | Path,
+    name: str = "auto",
+    threads: int | None = None,
+    building: Building | None = None,
+) -> Engine:
     """A loaded model that runs.
 
     Args:
@@ -83,10 +111,13 @@ def load(model: bytes | Path, name: str = "auto", threads: int | None = None) ->
         name: A back end of `BACK_ENDS`, or ``auto``: the first of `AUTO` that is installed.
         threads: Threads of one run; None for every physical core. Leave one to the detector's
             lines while a belt is screened: `xedge.engines.threads.lane_threads`.
+        building: Where engines that are built on the device are kept, and what they must pass;
+            None keeps nothing.
 
     Raises:
         EngineNotInstalled: When the library is absent.
         EngineLoadError: When the name is unknown, or the library refuses the model.
+        EngineCacheError: When others could have written to where engines are kept.
     """
     if threads is not None and threads < 1:
         raise EngineLoadError(
@@ -94,19 +125,26 @@ def load(model: bytes | Path, name: str = "auto", threads: int | None = None) ->
         )
     content = model if isinstance(model, bytes) else _read(model)
     if name != "auto":
-        return _back_end(name).load(content, threads)
+        return _load(content, name, threads, building)
     for choice in AUTO:
         try:
             _back_end(choice).version()
         except EngineError:
             continue
-        return _back_end(choice).load(content, threads)
+        return _load(content, choice, threads, building)
     raise EngineNotInstalled(
         "no library that runs models is installed",
         expected=" or ".join(AUTO),
         found="neither",
         remedy="Run: pip install 'xedge[cpu]'",
     )
+
+
+def _load(model: bytes, name: str, threads: int | None, building: Building | None) -> Engine:
+    back_end = _back_end(name)
+    if building is None or not isinstance(back_end, PlanBackEnd):
+        return back_end.load(model, threads)
+    return load_built(back_end, name, model, threads, building)
 
 
 def _back_end(name: str) -> _BackEnd:

@@ -7,6 +7,7 @@ and what looks like a model that drifted is then a model that was rounded.
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.engines.base import Engine, TensorSpec, check_feeds
+from xedge.engines.build import Progress
+from xedge.engines.cache import EngineCache
 from xedge.engines.threads import physical_cores
 from xedge.errors import EngineLoadError, EngineNotInstalled, EngineRunError
 
@@ -49,16 +52,58 @@ class OpenVinoEngine:
             EngineNotInstalled: When the library is absent.
             EngineLoadError: When the library refuses the model, or the processor the precision.
         """
+        compiled = cls._compile(model, threads)
+        return cls(compiled.create_infer_request(), compiled)
+
+    @classmethod
+    def facts(cls, threads: int | None) -> Mapping[str, str]:
+        """What a plan depends on beside the model; the number of threads is set when it opens."""
+        library = _library()
+        processor = str(library.Core().get_property("CPU", "FULL_DEVICE_NAME"))
+        return {"version": library.__version__, "device": processor, "precision": cls.precision}
+
+    @classmethod
+    def build(
+        cls, model: bytes, threads: int | None, cache: EngineCache | None, progress: Progress
+    ) -> bytes:
+        """The compiled model as OpenVINO exports it; see `xedge.engines.build.PlanBackEnd`."""
+        progress("compiling", 0.0)
+        plan = io.BytesIO()
+        cls._compile(model, threads).export_model(plan)
+        progress("compiling", 1.0)
+        return plan.getvalue()
+
+    @classmethod
+    def open(cls, plan: bytes, threads: int | None, cache: EngineCache | None) -> Engine:
+        """The engine of an exported model; see `xedge.engines.build.PlanBackEnd`."""
         core = _library().Core()
         cls._require_precision(core)
-        settings = {
+        try:
+            compiled = core.import_model(io.BytesIO(plan), "CPU", cls._settings(threads))
+            request = compiled.create_infer_request()
+        except Exception as error:  # its exceptions share no base class but this
+            raise EngineLoadError(
+                "OpenVINO refused a model that it compiled before",
+                expected="one of this version and processor",
+                found=_first_line(error),
+                remedy="Run: xedge compile --clear",
+            ) from error
+        return cls(request, compiled)
+
+    @classmethod
+    def _settings(cls, threads: int | None) -> dict[str, Any]:
+        return {
             "INFERENCE_PRECISION_HINT": cls.precision,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads or physical_cores(),
         }
+
+    @classmethod
+    def _compile(cls, model: bytes, threads: int | None) -> Any:
+        core = _library().Core()
+        cls._require_precision(core)
         try:
-            compiled = core.compile_model(core.read_model(model), "CPU", settings)
-            request = compiled.create_infer_request()
+            return core.compile_model(core.read_model(model), "CPU", cls._settings(threads))
         except Exception as error:  # its exceptions share no base class but this
             raise EngineLoadError(
                 "OpenVINO refused the model",
@@ -66,7 +111,6 @@ class OpenVinoEngine:
                 found=_first_line(error),
                 remedy="Export it again, or try --engine onnxruntime",
             ) from error
-        return cls(request, compiled)
 
     @classmethod
     def _require_precision(cls, core: Any) -> None:
