@@ -34,6 +34,15 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """Engines that tests build are kept apart from the user's."""
+    folder = tmp_path_factory.mktemp("cache") / "engines"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XEDGE_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the checkout."""

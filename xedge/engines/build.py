@@ -51,6 +51,11 @@ class PlanBackEnd(Protocol):
         ...
 
     @classmethod
+    def load(cls, model: bytes, threads: int | None) -> Engine:
+        """The engine of an ONNX file, without a plan that could be kept."""
+        ...
+
+    @classmethod
     def open(cls, plan: bytes, threads: int | None, cache: EngineCache | None) -> Engine:
         """The engine of a plan.
 
@@ -98,25 +103,32 @@ def load_built(
         EngineCacheError: When others could have written to the cache.
         EngineError: What ``how.accept`` raised; the engine is closed then.
     """
+    cache = how.cache
+    if cache is None:
+        return _accepted(back_end.load(model, threads), how.accept)
     facts = plan_facts(back_end, name, model, threads)
-    plan = how.cache.get(facts) if how.cache and not how.rebuild else None
-    if how.cache and plan is not None:
+    plan = None if how.rebuild else cache.get(facts)
+    if plan is not None:
         try:
-            return back_end.open(plan, threads, how.cache)
+            return back_end.open(plan, threads, cache)
         except EngineLoadError:
-            how.cache.drop(facts)  # sound on disk, and yet not of this driver: build again
-    plan = back_end.build(model, threads, how.cache, how.progress)
-    engine = back_end.open(plan, threads, how.cache)
-    if how.accept is None:
-        return engine
+            cache.drop(facts)  # sound on disk, and yet not of this driver: build again
+    plan = back_end.build(model, threads, cache, how.progress)
+    engine = _accepted(back_end.open(plan, threads, cache), how.accept)
+    if how.accept is not None:
+        try:
+            cache.put(facts, plan)
+        except EngineCacheError:
+            EngineCache(cache.folder)  # a folder that cannot be trusted raises again
+    return engine
+
+
+def _accepted(engine: Engine, accept: Accept | None) -> Engine:
+    """The engine when it passes; it is closed when it does not."""
     try:
-        how.accept(engine)
+        if accept is not None:
+            accept(engine)
     except BaseException:
         engine.close()
         raise
-    if how.cache is not None:
-        try:
-            how.cache.put(facts, plan)
-        except EngineCacheError:
-            EngineCache(how.cache.folder)  # a folder that cannot be trusted raises again
     return engine

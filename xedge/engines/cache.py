@@ -8,6 +8,7 @@ plan itself; it appears whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -109,10 +110,8 @@ class EngineCache:
         if not sound:
             self.drop(facts)
             return None
-        try:
+        with contextlib.suppress(OSError):  # a disk became read-only: only the order suffers
             os.utime(path)
-        except OSError:
-            pass  # a disk that became read-only: only the order of removal suffers
         return data
 
     def put(self, facts: Mapping[str, str], data: bytes) -> bool:
@@ -154,10 +153,8 @@ class EngineCache:
 
     def drop(self, facts: Mapping[str, str]) -> None:
         """Forget what was kept for these facts; nothing happens when there is nothing."""
-        try:
+        with contextlib.suppress(OSError):  # what cannot be removed is refused by its sha256
             self._path(facts).unlink(missing_ok=True)
-        except OSError:
-            pass  # what cannot be removed is still refused by its sha256
 
     def entries(self) -> list[Entry]:
         """Every file of the cache, last used first; plans themselves are not read."""

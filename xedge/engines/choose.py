@@ -76,59 +76,58 @@ class Choice:
 
 
 def fastest_accepted(
-    candidates: Sequence[Candidate],
+    levels: Sequence[Sequence[Candidate]],
     feeds: Mapping[str, npt.NDArray[Any]],
     rounds: int = 30,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> Choice:
-    """The candidate with the shortest median run among those that are accepted.
+    """The candidate with the shortest median run among those of the first level that has any.
 
     Runs are interleaved, one of each engine a round, so that a machine that slows down slows
     all of them down. The earlier of two that are equally fast is kept. One that fails while it
-    is timed counts as not accepted.
+    is timed counts as not accepted; where it was the last one, the next level is tried.
 
     Args:
-        candidates: At least one; each stands for those that may be tried in its place.
+        levels: Groups of candidates; a group is tried where none before it passed.
         feeds: What is run while timing.
-        rounds: Runs of each engine, after two that do not count.
+        rounds: Runs of each engine, at least 1, after two that do not count.
         clock_ns: What tells the time; another one in tests.
 
     Raises:
-        EngineLoadError: When none is accepted.
+        EngineLoadError: When no candidate of any level is accepted.
     """
     trials: list[Trial] = []
     engines: dict[int, Engine] = {}
     try:
-        for candidate in candidates:
-            waiting: Candidate | None = candidate
-            while waiting is not None:
-                trial, engine = _try(waiting)
-                waiting = waiting.instead if engine is None else None
-                if engine is not None:
-                    engines[len(trials)] = engine
-                trials.append(trial)
-        if len(engines) > 1:
-            _time(engines, trials, feeds, rounds, clock_ns)
-        if not engines:
+        for level in levels:
+            for candidate in level:
+                _try_chain(candidate, trials, engines)
+            if len(engines) > 1:
+                _time(engines, trials, feeds, rounds, clock_ns)
+            if engines:
+                break
+        else:
             raise _none(trials)
-    except BaseException:
+        best = min(engines, key=lambda index: (trials[index].median_ms or 0.0, index))
+        chosen = engines.pop(best)
+    finally:
         for engine in engines.values():
             engine.close()
-        raise
-    best = min(engines, key=lambda index: (trials[index].median_ms or 0.0, index))
-    for index, engine in engines.items():
-        if index != best:
-            engine.close()
-    return Choice(trials[best].name, engines[best], tuple(trials))
+    return Choice(trials[best].name, chosen, tuple(trials))
 
 
-def _try(candidate: Candidate) -> tuple[Trial, Engine | None]:
-    started = time.perf_counter()
-    try:
-        engine = candidate.load()
-    except EngineError as error:
-        return Trial(candidate.name, False, str(error), time.perf_counter() - started), None
-    return Trial(candidate.name, True, "", time.perf_counter() - started), engine
+def _try_chain(candidate: Candidate, trials: list[Trial], engines: dict[int, Engine]) -> None:
+    """Add a trial of the candidate, and of those in its place until one passes."""
+    waiting: Candidate | None = candidate
+    while waiting is not None:
+        started = time.perf_counter()
+        try:
+            engines[len(trials)] = waiting.load()
+            passed, detail = True, ""
+        except EngineError as error:
+            passed, detail = False, str(error)
+        trials.append(Trial(waiting.name, passed, detail, time.perf_counter() - started))
+        waiting = None if passed else waiting.instead
 
 
 def _time(
