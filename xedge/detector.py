@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 
 from xedge import boxes as box_arithmetic
-from xedge import engines
 from xedge.bundle import Bundle, open_bundle
 from xedge.encode import AIR
 from xedge.engines.base import Engine
