@@ -7,7 +7,6 @@ and a `PlcPort` for whoever plays the PLC (`xedge sim-plc`, the tests). Both tak
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -90,21 +89,23 @@ class PlcPort(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class Secret:
     """A password or the like that no repr, log or journal shows.
 
-    Attributes:
+    It is no dataclass: ``dataclasses.asdict`` of its owner would lay it open.
+
+    Args:
         source: Where it came from, for messages.
+        value: The secret.
     """
 
-    source: str
-    _value: str = ""
+    __slots__ = ("_value", "source")
+
+    def __init__(self, source: str, value: str) -> None:
+        self.source, self._value = source, value
 
     def __repr__(self) -> str:
         return f"Secret({self.source!r})"
-
-    __str__ = __repr__
 
     def reveal(self) -> str:
         """The secret itself, for the library that needs it and for nobody else."""

@@ -1,0 +1,247 @@
+"""What a lane shows a PLC, and what it makes of the PLC's words, under a clock of the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from xedge.control.board import Board, BoardConfig, PlcEvent, new_epoch
+from xedge.control.commands import SILENT, Commands, Direction
+from xedge.control.image import PLACES, Header, LaneState, Place, decode
+from xedge.errors import ConfigError
+from xedge.types import Decision, Reason, Verdict
+
+MS = 1_000_000
+EPOCH = 77
+
+
+def decision(bag: int, verdict: Verdict = Verdict.CLEAR) -> Decision:
+    return Decision(bag, verdict, encoder_head=1000 * bag, encoder_tail=1000 * bag + 800)
+
+
+@dataclass
+class Talk:
+    """A board, and a PLC that beats."""
+
+    board: Board = field(default_factory=lambda: Board(BoardConfig(valid_counts=3000), EPOCH))
+    now_ns: int = 0
+    beat: int = 0
+    said: list[PlcEvent] = field(default_factory=list)
+
+    def plc(self, *, passed_ms: int = 100, **changes: object) -> list[PlcEvent]:
+        self.beat += 1
+        self.now_ns += passed_ms * MS
+        told: dict[str, object] = {"run": True, "direction": Direction.FORWARD, "epoch": EPOCH}
+        commands = Commands(self.beat, self.beat, **(told | changes))  # type: ignore[arg-type]
+        self.said = self.board.heard(commands.encode(), self.now_ns)
+        return self.said
+
+    def running(self) -> Talk:
+        self.board.set_state(LaneState.RUNNING)
+        self.plc()
+        self.plc()
+        return self
+
+    def shown(self) -> tuple[Header, dict[int, Place]]:
+        image = self.board.image(self.now_ns, anew=True)
+        assert image is not None
+        header, places = decode(image)
+        return header, {place.bag: place for place in places if place}
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.said]
+
+
+def test_decisions_are_shown_as_they_were_made_until_they_are_acknowledged() -> None:
+    talk = Talk().running()
+    talk.board.take(decision(1))
+    talk.board.take(Decision(2, Verdict.NOT_CLEARED, Reason.TIMEOUT))
+    header, places = talk.shown()
+    assert header.state is LaneState.RUNNING
+    assert header.decisions == 2
+    assert places[1] == Place(1, 1000, 1800, 4800, Verdict.CLEAR)
+    assert (places[2].verdict, places[2].reason) == (Verdict.NOT_CLEARED, Reason.TIMEOUT)
+    talk.plc(acknowledged=1)
+    assert set(talk.shown()[1]) == {2}
+    talk.plc(acknowledged=2)
+    assert talk.board.unacknowledged == 0
+
+
+def test_an_acknowledgement_for_another_epoch_takes_nothing_away() -> None:
+    talk = Talk().running()
+    talk.board.take(decision(1))
+    talk.plc(acknowledged=1, epoch=EPOCH + 1)
+    assert set(talk.shown()[1]) == {1}
+
+
+def test_the_oldest_decision_makes_room_and_is_named() -> None:
+    talk = Talk().running()
+    bags = range(2**32 - 3, 2**32 - 3 + PLACES)  # their numbers wrap on the way
+    for bag in bags:
+        assert talk.board.take(decision(bag)) == []
+    (event,) = talk.board.take(decision(bags[-1] + 1))
+    assert (event.kind, event.fields["bag"]) == ("decision-pushed-out", 2**32 - 3)
+    assert len(talk.shown()[1]) == PLACES
+    assert talk.board.pushed_out == 1
+
+
+def test_heartbeat_and_sequence_count_and_wrap() -> None:
+    talk = Talk().running()
+    seen = [talk.shown()[0] for _ in range(3)]
+    assert [h.sequence - seen[0].sequence for h in seen] == [0, 1, 2]
+    assert len({h.heartbeat for h in seen}) == 1, "no time has passed"
+    talk.now_ns += 200 * MS
+    assert talk.shown()[0].heartbeat == seen[0].heartbeat + 1
+    board = talk.board
+    board._sequence = board._heartbeat = 65535
+    talk.now_ns += 200 * MS
+    header = talk.shown()[0]
+    assert (header.sequence, header.heartbeat) == (0, 0)
+
+
+def test_an_image_is_due_when_it_changed_or_the_heart_beats() -> None:
+    talk = Talk().running()
+    talk.shown()
+    assert talk.board.image(talk.now_ns) is None
+    assert talk.board.image(talk.now_ns + 199 * MS) is None
+    assert talk.board.image(talk.now_ns + 200 * MS) is not None
+    talk.board.take(decision(1))
+    assert talk.board.image(talk.now_ns + 201 * MS) is not None
+    talk.board.set_state(LaneState.DRAINING)
+    assert talk.board.image(talk.now_ns + 202 * MS) is not None
+    talk.plc(passed_ms=3)
+    assert talk.board.image(talk.now_ns) is not None, "the PLC's beat is echoed"
+
+
+def test_at_power_up_control_is_lost_until_the_plc_has_beaten_twice() -> None:
+    talk = Talk()
+    talk.board.set_state(LaneState.RUNNING)
+    assert talk.board.heard(SILENT, 0) == []
+    assert talk.shown()[0].state is LaneState.CONTROL_LOST
+    talk.plc()
+    assert talk.shown()[0].state is LaneState.CONTROL_LOST, "this may be an old image"
+    (event,) = talk.board.take(decision(1))
+    assert event == PlcEvent("clear-withheld", {"bag": 1, "reason": "CONTROL_LOST"})
+    talk.plc()
+    header, places = talk.shown()
+    assert header.state is LaneState.RUNNING
+    assert (places[1].verdict, places[1].reason) == (Verdict.NOT_CLEARED, Reason.CONTROL_LOST)
+
+
+def test_a_plc_that_falls_silent_loses_every_clear_for_good() -> None:
+    talk = Talk().running()
+    talk.board.take(decision(1))
+    talk.board.take(decision(2, Verdict.ALARM))
+    assert talk.board.tick(talk.now_ns + 1000 * MS) == []
+    events = talk.board.tick(talk.now_ns + 1001 * MS)
+    assert [e.kind for e in events] == ["plc-lost", "clear-withdrawn"]
+    header, places = talk.shown()
+    assert header.state is LaneState.CONTROL_LOST
+    assert places[1].verdict is Verdict.NOT_CLEARED
+    assert places[2].verdict is Verdict.ALARM
+    talk.plc(passed_ms=1100)
+    assert talk.kinds() == ["plc-heard"]
+    header, places = talk.shown()
+    assert header.state is LaneState.RUNNING
+    assert (places[1].verdict, places[1].reason) == (Verdict.NOT_CLEARED, Reason.CONTROL_LOST)
+
+
+def test_a_heartbeat_that_stands_is_silence_however_often_it_is_read() -> None:
+    talk = Talk().running()
+    same = Commands(9, 9, True, Direction.FORWARD, epoch=EPOCH).encode()
+    talk.board.heard(same, talk.now_ns)
+    said = [talk.board.heard(same, talk.now_ns + ms * MS) for ms in range(0, 1101, 100)]
+    assert [event.kind for events in said for event in events] == ["plc-lost"]
+
+
+def test_a_damaged_command_image_is_no_heartbeat() -> None:
+    talk = Talk().running()
+    for ms in range(100, 1101, 100):
+        data = bytearray(Commands(ms, ms, True, Direction.FORWARD).encode())
+        data[9] ^= 1
+        talk.board.heard(bytes(data), talk.now_ns + ms * MS)
+    assert talk.board.damaged_commands == 11
+    assert talk.shown()[0].state is LaneState.CONTROL_LOST
+
+
+def test_a_lane_that_the_plc_stops_clears_nothing_until_it_runs_again() -> None:
+    talk = Talk().running()
+    talk.board.take(decision(1))
+    talk.plc(run=False)
+    assert talk.kinds() == ["plc-stop"]
+    assert talk.shown()[0].state is LaneState.STOPPED
+    (event,) = talk.board.take(decision(2))
+    assert event.fields["reason"] == "USER_INTERRUPT"
+    talk.plc()
+    assert talk.kinds() == ["plc-run"]
+    header, places = talk.shown()
+    assert header.state is LaneState.RUNNING
+    assert places[1].verdict is Verdict.CLEAR, "the belt stood: the bag is where it was"
+    assert places[2].verdict is Verdict.NOT_CLEARED
+
+
+def test_a_belt_that_goes_back_withdraws_and_withholds() -> None:
+    talk = Talk().running()
+    talk.board.take(decision(1))
+    talk.plc(direction=Direction.REVERSE)
+    assert talk.kinds() == ["belt-direction", "clear-withdrawn"]
+    talk.board.take(decision(2))
+    talk.plc(direction=Direction.FORWARD)
+    _, places = talk.shown()
+    assert [places[bag].verdict for bag in (1, 2)] == [Verdict.NOT_CLEARED] * 2
+    assert {places[bag].reason for bag in (1, 2)} == {Reason.BELT_REVERSED}
+
+
+def test_an_operator_takes_a_clear_away_but_gives_none_here() -> None:
+    talk = Talk().running()
+    talk.board.take(decision(1))
+    talk.board.take(decision(2, Verdict.ALARM))
+    told = {"override_bag": 1, "override": Verdict.ALARM, "operator": 12}
+    talk.plc(**told)
+    assert talk.said == [
+        PlcEvent("operator-override", {"bag": 1, "verdict": "ALARM", "operator": 12})
+    ]
+    talk.plc(**told)
+    assert talk.said == [], "the same words once more are no second override"
+    talk.plc(override_bag=2, override=Verdict.CLEAR, operator=12)
+    assert talk.kinds() == ["operator-override"]
+    _, places = talk.shown()
+    assert (places[1].verdict, places[2].verdict) == (Verdict.ALARM, Verdict.ALARM)
+
+
+def test_a_plc_that_never_writes_may_be_told_so() -> None:
+    board = Board(BoardConfig(valid_counts=3000, plc_beats=False), EPOCH)
+    board.set_state(LaneState.RUNNING)
+    board.take(decision(1))
+    board.tick(10**12)
+    image = board.image(10**12)
+    assert image is not None
+    header, places = decode(image)
+    assert header.state is LaneState.RUNNING
+    assert places[0] is not None
+    assert places[0].verdict is Verdict.CLEAR
+
+
+def test_the_farewell_holds_no_decision() -> None:
+    talk = Talk().running()
+    talk.board.take(decision(1))
+    header, places = decode(talk.board.farewell())
+    assert header.state is LaneState.DOWN
+    assert places == (None,) * PLACES
+
+
+def test_epochs_are_never_zero_and_differ() -> None:
+    epochs = {new_epoch() for _ in range(100)}
+    # Two of 100 draws agree with probability 100 * 99 / 2 / 2^32 = 1.2e-6.
+    assert len(epochs) == 100
+    assert min(epochs) > 0
+    assert max(epochs) < 2**32
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"valid_counts": 0}, {"valid_counts": 2**31}, {"beat_s": 0}, {"plc_limit_s": -1}]
+)
+def test_a_number_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        BoardConfig(**({"valid_counts": 1} | wrong))  # type: ignore[arg-type]
