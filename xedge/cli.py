@@ -45,6 +45,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "openvino": "openvino",
         "paho": "mqtt",
         "pydicom": "dicos",
+        "pymodbus": "modbus",
         "sklearn": "train",
         "tensorrt_rtx": "tensorrt-rtx",
         "tensorboard": "train",

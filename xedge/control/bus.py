@@ -63,6 +63,8 @@ class PlcPort(Protocol):
     def connect(self) -> None:
         """Make this end ready; a PLC's memory is zero then, as at power-up.
 
+        Where the lane is the server it need not be there yet: `read` and `write` connect.
+
         Raises:
             BusError: When that is not possible.
         """

@@ -55,6 +55,7 @@ class BusKind:
 
 BUSES: Final[Mapping[str, BusKind]] = types.MappingProxyType(
     {
+        "modbus": BusKind("modbus", "Modbus"),
         "mqtt": BusKind("mqtt", "Mqtt"),
     }
 )
