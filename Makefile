@@ -10,7 +10,7 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check install -qq
 
 DEMO_EXTRAS := cpu,report
-TEST_EXTRAS := cpu,report,signing,dicos,export,tensorrt-rtx,opcua,mqtt
+TEST_EXTRAS := cpu,report,signing,export,tensorrt-rtx,control
 
 # A stamp is newer than pyproject.toml when the environment holds what it asks for.
 PIP_READY  := $(VENV)/.pip-ready
