@@ -47,6 +47,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "pydicom": "dicos",
         "pymodbus": "modbus",
         "sklearn": "train",
+        "snap7": "s7",
         "tensorrt_rtx": "tensorrt-rtx",
         "tensorboard": "train",
         "timm": "train",

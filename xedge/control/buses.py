@@ -57,6 +57,7 @@ BUSES: Final[Mapping[str, BusKind]] = types.MappingProxyType(
     {
         "modbus": BusKind("modbus", "Modbus"),
         "mqtt": BusKind("mqtt", "Mqtt"),
+        "s7": BusKind("s7", "S7"),
     }
 )
 """Kinds by the name that a lane's file uses."""
