@@ -23,7 +23,8 @@ import hashlib
 import importlib.resources
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -108,7 +109,8 @@ class Bundle:
         measured: What was measured of the model, as JSON: free in form, for people and reports.
         created: Day on which it was written, ISO 8601.
         sha256: Digest of the whole file.
-        verified: True when its signature was checked with a key that the caller gave.
+        signed: True when it carries a signature, whoever made it.
+        verified: True when that was checked with a key that the caller gave.
     """
 
     spec: ModelSpec
@@ -120,6 +122,7 @@ class Bundle:
     measured: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     sha256: str = ""
+    signed: bool = False
     verified: bool = False
 
     def model(self, variant: str = "fp32") -> bytes:
@@ -208,8 +211,34 @@ def write_bundle(
     first = {_MANIFEST: head}
     if private_key is not None:
         first[_SIGNATURE] = signing.sign(head, private_key)
-    content = pack(first | dict(sorted(members.items())))
-    parse_bundle(content)  # what cannot be read must not be written
+    return _keep(pack(first | dict(sorted(members.items()))), path)
+
+
+def sign_bundle(path: Path, out: Path, private_key: bytes) -> str:
+    """Sign the bundle in a file and return the sha256 of what was written.
+
+    Args:
+        path: The bundle; a signature that it has is replaced.
+        out: Where the signed one goes; it appears whole or not at all.
+        private_key: 32 raw bytes of an Ed25519 key.
+
+    Raises:
+        BundleError: When there is no sound bundle.
+        SignatureError: When the key cannot be used.
+    """
+    content = _read(path)
+    with _named(path):
+        parse_bundle(content)
+        members = unpack(content, _MEMBER)
+    head = members.pop(_MANIFEST)
+    first = {_MANIFEST: head, _SIGNATURE: signing.sign(head, private_key)}
+    members.pop(_SIGNATURE, None)
+    return _keep(pack(first | dict(sorted(members.items()))), out)
+
+
+def _keep(content: bytes, path: Path) -> str:
+    """Write a bundle, whole or not at all; what cannot be read is not written."""
+    parse_bundle(content)
     part = path.with_name(path.name + ".part")
     part.write_bytes(content)
     part.replace(path)
@@ -237,14 +266,31 @@ def open_bundle(path: Path | str | None = None, public_key: bytes | None = None)
                 remedy="Install xedge again, or name a bundle with --bundle",
             )
         return parse_bundle(shipped.read_bytes(), public_key)
+    content = _read(Path(path))
+    with _named(Path(path)):
+        return parse_bundle(content, public_key)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of what is done within, with the name of the file in front."""
     try:
-        if (size := Path(path).stat().st_size) > LARGEST_FILE:
+        yield
+    except SignatureError as error:
+        raise SignatureError(f"{path}: {error}") from error
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
             raise BundleError(
                 f"{path} is too large for a bundle",
                 expected=f"at most {LARGEST_FILE >> 20} MiB",
                 found=f"{size >> 20} MiB",
             )
-        content = Path(path).read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise BundleError(
             f"the bundle {path} cannot be read",
@@ -252,12 +298,6 @@ def open_bundle(path: Path | str | None = None, public_key: bytes | None = None)
             found=error.strerror or str(error),
             remedy="Check the path",
         ) from error
-    try:
-        return parse_bundle(content, public_key)
-    except SignatureError as error:
-        raise SignatureError(f"{path}: {error}") from error
-    except BundleError as error:
-        raise BundleError(f"{path}: {error}") from error
 
 
 def parse_bundle(content: bytes, public_key: bytes | None = None) -> Bundle:
@@ -302,6 +342,7 @@ def parse_bundle(content: bytes, public_key: bytes | None = None) -> Bundle:
             measured=dict(manifest["measured"]),
             created=str(manifest["created"]),
             sha256=hashlib.sha256(content).hexdigest(),
+            signed=signature is not None,
             verified=public_key is not None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

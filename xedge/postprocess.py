@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from xedge import boxes as box_arithmetic
 from xedge.errors import EngineLoadError, EngineRunError
-from xedge.spec import ModelSpec, fits
+from xedge.spec import Kind, ModelSpec, fits
 from xedge.types import F32, Detections
 
 if TYPE_CHECKING:
@@ -106,6 +106,18 @@ def candidates(outputs: Mapping[str, npt.NDArray[Any]], spec: ModelSpec) -> Dete
             found=f"{labels.min()}..{labels.max()}",
         )
     return Detections(boxes, scores, labels)
+
+
+def check_answer(outputs: Mapping[str, npt.NDArray[Any]], spec: ModelSpec) -> None:
+    """Nothing, when an engine's answer can be used; `candidates` and `class_scores` say when not.
+
+    Raises:
+        EngineRunError: When it cannot be.
+    """
+    if spec.kind is Kind.CLASSIFIER:
+        class_scores(outputs, spec)
+    else:
+        candidates(outputs, spec)
 
 
 def _check_scores(scores: F32) -> None:

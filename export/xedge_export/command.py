@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-from importlib.metadata import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.errors import ConfigError, ExportError
+from xedge.packing import own_licence
 from xedge.train.bags import Windows
 from xedge.train.config import SimulatedData
 from xedge.train.progress import Meter
@@ -69,7 +69,7 @@ def export(
     meter = Meter(quiet=as_json)
     exported = export_model(checkpoint, Stage(stage))
     if out.suffix == ".xedge":
-        refuse_pictures(exported.spec)
+        refuse_pictures(exported.checkpoint.recipe)
     report = parity_on_bags(exported, engine, check, meter) if check else None
     if report is not None and not report.detections:
         raise ExportError(
@@ -88,7 +88,7 @@ def export(
         out.write_bytes(exported.model)
         digest = hashlib.sha256(exported.model).hexdigest()
     else:
-        text = licence.read_text(encoding="utf-8") if licence else _own_licence()
+        text = licence.read_text(encoding="utf-8") if licence else own_licence()
         digest = pack(exported, out, text, datetime.datetime.now(datetime.timezone.utc).date())
     _print(exported, out, digest, report, as_json)
 
@@ -126,16 +126,6 @@ def parity_on_bags(exported: Exported, engine: str, bags: int, meter: Meter) -> 
             return check_parity(model, exported.spec, runner, exposed, planes, advance)
     finally:
         runner.close()
-
-
-def _own_licence() -> str:
-    """The text of xedge's own licence, as it was installed."""
-    from importlib.metadata import files
-
-    for file in files("xedge") or ():
-        if file.name == "LICENSE":
-            return file.read_text()
-    return f"Licence: {metadata('xedge')['License-Expression']}\n"
 
 
 def _print(

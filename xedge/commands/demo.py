@@ -10,6 +10,7 @@ from rich.console import Console
 
 from xedge.bundle import open_bundle
 from xedge.commands.belt_demo import DemoResult, DemoSettings, run_demo
+from xedge.commands.bundle_options import bundle_options
 from xedge.commands.judge import JudgedBag
 from xedge.commands.live import DecisionTable, judged_objects, open_console, summary
 from xedge.commands.report import report_writer
@@ -27,7 +28,7 @@ _DEFAULT = DemoSettings()
               show_default=True, help="Speed of the belt, m/s.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=_DEFAULT.seed, show_default=True,
               help="Of the bags.")  # fmt: skip
-@click.option("--bundle", type=click.Path(path_type=Path), help="A .xedge file; else the shipped.")
+@bundle_options
 @click.option("--engine", default="auto", show_default=True, help=f"auto, {', '.join(BACK_ENDS)}.")
 @click.option("--threads", type=click.IntRange(1), help="Of the engine; else all cores but one.")
 @click.option("--realtime", is_flag=True, help="On the clock, as a belt runs; else in a hurry.")
@@ -38,6 +39,7 @@ def demo(
     speed: float,
     seed: int,
     bundle: Path | None,
+    public_key: bytes | None,
     engine: str,
     threads: int | None,
     realtime: bool,
@@ -58,7 +60,7 @@ def demo(
         bags=bags, speed_m_s=speed, seed=seed, engine=engine, threads=threads, realtime=realtime
     )
     write_report = report_writer()  # without its extra, nothing should begin
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, public_key)
     console = open_console(quiet=as_json)
     if realtime:
         console.print("Simulating the belt first: in real time it would take the lane's cores.")

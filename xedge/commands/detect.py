@@ -16,6 +16,7 @@ from rich.table import Table
 
 from xedge import __version__
 from xedge.bundle import Bundle, open_bundle
+from xedge.commands.bundle_options import bundle_options
 from xedge.detector import ASSUMED_PICTURE_MM, open_detector
 from xedge.drawing import draw_detections
 from xedge.engines import BACK_ENDS
@@ -27,7 +28,7 @@ from xedge.types import AIR_COUNTS, Detections
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--bundle", type=click.Path(path_type=Path), help="A .xedge file; else the shipped.")
+@bundle_options
 @click.option("--engine", default="auto", show_default=True, help=f"auto, {', '.join(BACK_ENDS)}.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engine; else all cores.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least score; else the model's.")
@@ -51,6 +52,7 @@ def detect(
     ctx: click.Context,
     images: tuple[Path, ...],
     bundle: Path | None,
+    public_key: bytes | None,
     engine: str,
     threads: int | None,
     threshold: float | None,
@@ -77,7 +79,7 @@ def detect(
       xedge detect --json scans/*.npz > found.json
       xedge detect --draw page --pixel-mm 0.8 pictures/*.jpg
     """  # noqa: D301  # click wants the character, not a backslash
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, public_key)
     results: list[Finding | Refusal] = []
     findings: list[Finding] = []
     with (

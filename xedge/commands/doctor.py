@@ -18,6 +18,7 @@ from rich.table import Table
 import xedge
 from xedge import engines
 from xedge.bundle import open_bundle
+from xedge.commands.bundle_options import bundle_options
 from xedge.engines import Availability
 from xedge.errors import BundleError, EngineError
 from xedge.golden import verify_golden
@@ -93,14 +94,15 @@ class Examination:
         return json.dumps({"ok": self.ok, **dataclasses.asdict(self)}, indent=2)
 
 
-def examine(bundle_path: Path | None = None) -> Examination:
+def examine(bundle_path: Path | None = None, public_key: bytes | None = None) -> Examination:
     """What this machine has, whether a bundle works on it, and advice; takes seconds.
 
     Args:
         bundle_path: The bundle to test; None takes the one that xedge ships.
+        public_key: 32 raw bytes of the Ed25519 key that must have signed it.
     """
     machine, found = read_machine(), engines.available()
-    bundle = check_bundle(bundle_path, default_engine(found))
+    bundle = check_bundle(bundle_path, default_engine(found), public_key)
     info = time.get_clock_info("monotonic")
     return Examination(
         xedge=xedge.__version__,
@@ -118,15 +120,18 @@ def default_engine(found: Mapping[str, Availability]) -> str:
     return next((name for name in engines.AUTO if found[name].usable), "")
 
 
-def check_bundle(path: Path | None, engine_name: str) -> BundleState:
+def check_bundle(
+    path: Path | None, engine_name: str, public_key: bytes | None = None
+) -> BundleState:
     """The bundle, and whether the named engine reproduces its golden answer.
 
     Args:
         path: A ``.xedge`` file; None takes the one that xedge ships.
         engine_name: Of `xedge.engines.BACK_ENDS`; empty when there is none.
+        public_key: 32 raw bytes of the Ed25519 key that must have signed it.
     """
     try:
-        bundle = open_bundle(path)
+        bundle = open_bundle(path, public_key)
     except BundleError as error:
         return BundleState(engine=engine_name, detail=str(error))
     state = BundleState(name=bundle.spec.name, sha256=bundle.sha256, engine=engine_name)
@@ -183,15 +188,12 @@ def advise(
 
 
 @click.command()
-@click.option(
-    "--bundle",
-    "bundle_path",
-    type=click.Path(path_type=Path),
-    help="The bundle to test; without it, the one that xedge ships.",
-)
+@bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.pass_context
-def doctor(ctx: click.Context, bundle_path: Path | None, as_json: bool) -> None:
+def doctor(
+    ctx: click.Context, bundle: Path | None, public_key: bytes | None, as_json: bool
+) -> None:
     """Say what this machine has, and whether the model works on it.
 
     Exits with 0 when a default engine reproduces the bundle's golden answer, with 1 otherwise.
@@ -202,7 +204,7 @@ def doctor(ctx: click.Context, bundle_path: Path | None, as_json: bool) -> None:
       xedge doctor --bundle mine.xedge
       xedge doctor --json | python3 -m json.tool
     """  # noqa: D301  # click wants the character, not a backslash
-    found = examine(bundle_path)
+    found = examine(bundle, public_key)
     if as_json:
         click.echo(found.to_json())
     else:

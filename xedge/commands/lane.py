@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from xedge.bundle import open_bundle
+from xedge.commands.bundle_options import bundle_options
 from xedge.commands.live import DecisionTable, objects_found, open_console, summary
 from xedge.commands.strips import Screening, named_record, record_belt, screen_file
 from xedge.engines import BACK_ENDS
@@ -64,7 +65,7 @@ def record(out: Path, bags: int, speed: float, seed: int, as_json: bool) -> None
 @click.command()
 @click.option("--source", type=click.Path(path_type=Path), required=True,
               help="A strip file.")  # fmt: skip
-@click.option("--bundle", type=click.Path(path_type=Path), help="A .xedge file; else the shipped.")
+@bundle_options
 @click.option("--engine", default="auto", show_default=True, help=f"auto, {', '.join(BACK_ENDS)}.")
 @click.option("--threads", type=click.IntRange(1), help="Of the engine; else all cores but one.")
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False),
@@ -77,6 +78,7 @@ def run(
     ctx: click.Context,
     source: Path,
     bundle: Path | None,
+    public_key: bytes | None,
     engine: str,
     threads: int | None,
     journal: Path | None,
@@ -104,7 +106,7 @@ def run(
       xedge run --source belt.xstrip
       xedge run --source belt.xstrip --json --journal lane.journal > decisions.jsonl
     """  # noqa: D301  # click wants the character, not a backslash
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, public_key)
     spec = opened.spec
     console = open_console(quiet=as_json)
     with DecisionTable(console, None, judged=False) as table:

@@ -1,0 +1,316 @@
+"""What an ONNX file says of its graph: names, operators, weights. No package needed, no run.
+
+An ONNX file is a protocol buffer. Only what is shown to people, or named to an engine, is read;
+weights stay where they are. Field numbers: onnx/onnx.proto of the ONNX project, IR version 10.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from xedge.errors import BundleError
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+_DTYPES: Final[Mapping[int, str]] = MappingProxyType(
+    {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
+     9: "bool", 10: "float16", 11: "float64", 16: "bfloat16"}
+)  # fmt: skip
+"""`TensorProto.DataType`."""
+
+LABEL_AWARE: Final = re.compile(r"(?:.*/)?(?:label_aware|early)(?=/)")
+"""Scope of the nodes of a label-aware step, as exports name them."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of a graph.
+
+    Attributes:
+        name: As exports name it: the path of its module, then a name of its own.
+        operator: Its operator.
+        inputs: Names of what it takes; empty for what is left out.
+        outputs: Names of what it gives.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        """The first two parts of the module's path, or one; empty without a path."""
+        return "/".join(self.name.split("/")[:-1][:2])
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor that a graph holds.
+
+    Attributes:
+        dtype: As numpy names it; "other" for types that xedge does not use.
+        parameters: Number of its values.
+    """
+
+    dtype: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Module:
+    """The nodes of one module.
+
+    Attributes:
+        name: Its path.
+        nodes: Number of its nodes.
+        parameters: Values of the weights that it is the first to use.
+        operators: Operator to number of nodes, most frequent first.
+    """
+
+    name: str
+    nodes: int
+    parameters: int
+    operators: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """An ONNX file without its weights' values.
+
+    Attributes:
+        opset: Version of the operators.
+        ir_version: Version of the file format.
+        nodes: In the order in which they run.
+        weights: Weights by name.
+        inputs: Names of the graph's inputs.
+        outputs: Names of its outputs.
+        metadata: ``metadata_props``.
+    """
+
+    opset: int
+    ir_version: int
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Weight]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    metadata: Mapping[str, str]
+
+    def modules(self) -> tuple[Module, ...]:
+        """The graph by module, in the order in which they run; weights count where first used."""
+        members: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            members.setdefault(node.module or "graph", []).append(node)
+        seen: set[str] = set()
+        rows = []
+        for name, nodes in members.items():
+            used = {i for node in nodes for i in node.inputs if i in self.weights} - seen
+            seen |= used
+            operators = dict(Counter(node.operator for node in nodes).most_common())
+            parameters = sum(self.weights[i].parameters for i in used)
+            rows.append(Module(name, len(nodes), parameters, operators))
+        return tuple(rows)
+
+    def parameters_by_type(self) -> dict[str, int]:
+        """Values of all weights by dtype, most first."""
+        count: Counter[str] = Counter()
+        for weight in self.weights.values():
+            count[weight.dtype] += weight.parameters
+        return dict(count.most_common())
+
+    def label_aware(self) -> dict[str, tuple[str, str]]:
+        """Scope of each label-aware step to the features that enter it and those that leave it.
+
+        A step ends in ``x + w x``, so its input is what its last node adds something to.
+        """
+        scopes: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            if found := LABEL_AWARE.match(node.name):
+                scopes.setdefault(found[0], []).append(node)
+        constants = {o for n in self.nodes if n.operator == "Constant" for o in n.outputs}
+        steps = {}
+        for scope, nodes in scopes.items():
+            inside = {output for node in nodes for output in node.outputs}
+            fed = {i for node in nodes for i in node.inputs} - inside - constants - {""}
+            fed -= self.weights.keys()
+            read = {i for node in self.nodes if node not in nodes for i in node.inputs}
+            read |= set(self.outputs)
+            ends = [n for n in nodes if read & set(n.outputs) and fed & set(n.inputs)]
+            if len(ends) == 1:
+                steps[scope] = next(i for i in ends[0].inputs if i in fed), ends[0].outputs[0]
+        return steps
+
+
+def read_graph(model: bytes) -> Graph:
+    """What an ONNX file says of its graph.
+
+    Raises:
+        BundleError: When it is no sound ONNX file.
+    """
+    try:
+        return _model(memoryview(model))
+    except (ValueError, IndexError, KeyError) as error:
+        raise BundleError(
+            "the model cannot be read",
+            expected="an ONNX file",
+            found=str(error) or "one that was cut short",
+            remedy="Export the model again",
+        ) from error
+
+
+def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
+    """The ONNX file with more of its values as outputs; their types are left to be inferred.
+
+    Raises:
+        BundleError: When it is no sound ONNX file.
+    """
+    more = b"".join(_field(12, _field(1, name.encode())) for name in names)
+    parts = []
+    try:
+        for number, kind, value in _fields(memoryview(model)):
+            body = bytes(value) if isinstance(value, memoryview) else value
+            if number == 7 and isinstance(body, bytes):
+                body += more
+            parts.append(_field(number, body, kind))
+    except (ValueError, IndexError) as error:
+        raise BundleError("the model cannot be read", expected="an ONNX file",
+                          found=str(error)) from error  # fmt: skip
+    return b"".join(parts)
+
+
+def _model(data: memoryview) -> Graph:
+    numbers = {1: 0}
+    opset, graph = 0, None
+    metadata = {}
+    for number, _, value in _fields(data):
+        if isinstance(value, int):
+            numbers[number] = value
+        elif number == 7:
+            graph = value
+        elif number == 8:
+            entry = _values(value)
+            if not _text(entry.get(1, [])):
+                opset = _number(entry.get(2, []))
+        elif number == 14:
+            entry = _values(value)
+            metadata[_text(entry[1])] = _text(entry[2])
+    if graph is None or not numbers[1]:
+        raise ValueError("no graph inside")
+    parts = _values(graph)
+    weights = dict(map(_weight, _messages(parts.get(5, []))))
+    return Graph(
+        opset=opset,
+        ir_version=numbers[1],
+        nodes=tuple(map(_node, _messages(parts.get(1, [])))),
+        weights=weights,
+        inputs=_names(parts.get(11, [])),
+        outputs=_names(parts.get(12, [])),
+        metadata=metadata,
+    )
+
+
+def _node(message: memoryview) -> Node:
+    entry = _values(message)
+    return Node(
+        name=_text(entry.get(3, [])),
+        operator=_text(entry.get(4, [])),
+        inputs=tuple(_text([value]) for value in entry.get(1, [])),
+        outputs=tuple(_text([value]) for value in entry.get(2, [])),
+    )
+
+
+def _weight(message: memoryview) -> tuple[str, Weight]:
+    entry = _values(message)
+    count = 1
+    for value in entry.get(1, []):
+        for side in [value] if isinstance(value, int) else _varints(value):
+            count *= side
+    dtype = _DTYPES.get(_number(entry.get(2, [])), "other")
+    return _text(entry.get(8, [])), Weight(dtype, count)
+
+
+def _names(values: list[int | memoryview]) -> tuple[str, ...]:
+    return tuple(_text(_values(message).get(1, [])) for message in _messages(values))
+
+
+def _messages(values: list[int | memoryview]) -> list[memoryview]:
+    return [value for value in values if isinstance(value, memoryview)]
+
+
+def _text(values: list[int | memoryview]) -> str:
+    """The last of the values as text; empty without one."""
+    found = _messages(values)
+    return bytes(found[-1]).decode() if found else ""
+
+
+def _number(values: list[int | memoryview]) -> int:
+    found = [value for value in values if isinstance(value, int)]
+    return found[-1] if found else 0
+
+
+def _values(message: memoryview) -> dict[int, list[int | memoryview]]:
+    """Values of a message by field number."""
+    found: dict[int, list[int | memoryview]] = {}
+    for number, _, value in _fields(message):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+    """Number, wire type and value of each field of a message."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, at = _varint(data, at)
+            yield number, kind, value
+            continue
+        if kind == _BYTES:
+            size, at = _varint(data, at)
+        elif kind in (_FIXED32, _FIXED64):
+            size = 4 if kind == _FIXED32 else 8
+        else:
+            raise ValueError(f"a field of wire type {kind}")
+        if not number or size > len(data) - at:
+            raise ValueError("a field that reaches beyond its message")
+        yield number, kind, data[at : at + size]
+        at += size
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("a number of more than ten bytes")
+
+
+def _varints(data: memoryview) -> Iterator[int]:
+    at = 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        yield value
+
+
+def _encoded(value: int) -> bytes:
+    parts = bytearray()
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def _field(number: int, value: int | bytes, kind: int = _BYTES) -> bytes:
+    head = _encoded(number << 3 | kind)
+    if isinstance(value, int):
+        return head + _encoded(value)
+    return head + (_encoded(len(value)) if kind == _BYTES else b"") + value
