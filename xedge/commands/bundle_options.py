@@ -13,25 +13,16 @@ from xedge.signing import read_public_key
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class PublicKey(click.ParamType):
-    """A file with a public key, read where the option is parsed: 32 raw bytes."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The key in the file.
-
-        Raises:
-            SignatureError: When there is none.
-        """
-        return value if isinstance(value, bytes) else read_public_key(Path(value))
+def _read_key(_: click.Context, __: click.Parameter, path: Path | None) -> bytes | None:
+    return None if path is None else read_public_key(path)
 
 
 require_signature: Final[Callable[[Command], Command]] = click.option(
-    "--require-signature", "public_key", type=PublicKey(), metavar="KEY",
+    "--require-signature", "public_key", type=click.Path(path_type=Path), metavar="KEY",
+    callback=_read_key,
     help="A public key (.pub); a bundle that its owner has not signed is refused.",
 )  # fmt: skip
-"""Gives a command the argument ``public_key``, for `open_bundle`."""
+"""Gives a command the argument ``public_key``, 32 raw bytes or None, for `open_bundle`."""
 
 
 def bundle_options(command: Command) -> Command:

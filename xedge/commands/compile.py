@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from xedge.bundle import open_bundle
+from xedge.commands.bundle_options import require_signature
 from xedge.engines import BACK_ENDS
 from xedge.engines.cache import EngineCache
 from xedge.engines.choose import Choice
@@ -39,6 +40,7 @@ from xedge.engines.deploy import PRECISIONS, compile_bundle
 )
 @click.option("--no-fallback", is_flag=True, help="Try no higher precision where this one fails.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engine; else all cores.")
+@require_signature
 @click.option("--rebuild", is_flag=True, help="Build anew what is in the cache.")
 @click.option("--list", "as_list", is_flag=True, help="List the cache and do nothing else.")
 @click.option("--clear", is_flag=True, help="Empty the cache and do nothing else.")
@@ -49,6 +51,7 @@ def compile_engines(
     precision: str,
     no_fallback: bool,
     threads: int | None,
+    public_key: bytes | None,
     rebuild: bool,
     as_list: bool,
     clear: bool,
@@ -79,7 +82,7 @@ def compile_engines(
         removed = cache.clear()
         click.echo(json.dumps({"removed": removed}) if as_json else f"Removed {removed} files")
         return
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, public_key)
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("Building", total=1.0)
         choice = compile_bundle(

@@ -70,6 +70,7 @@ def test_a_second_signature_replaces_the_first(signed: Path, keys: Path, tmp_pat
         ("detect", "none.png", "--bundle"),
         ("demo", "--bundle"),
         ("doctor", "--bundle"),
+        ("compile",),
     ],
     ids=lambda command: command[0],
 )
