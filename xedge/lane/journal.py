@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from xedge.types import Decision
 
 
 class Journal:
-    """Appends records to a file; a context manager. Several threads may write.
+    """Appends records to a file; a context manager.
 
     A last line that a crash has torn is closed first, so that it does not spoil the next record.
     """
@@ -27,7 +26,6 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         path = Path(path)
         self._file = path.open("a", encoding="utf-8", newline="\n")
-        self._lock = threading.Lock()
         if _is_torn(path):
             self._file.write("\n")
 
@@ -44,9 +42,8 @@ class Journal:
             OSError: When the disk is full, say; a lane counts that and goes on.
         """
         text = json.dumps({"kind": kind, **fields}, sort_keys=True, allow_nan=False)
-        with self._lock:
-            self._file.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
-            self._file.flush()
+        self._file.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
+        self._file.flush()
 
     def close(self) -> None:
         """Force what was written to the disk and close; safe to call twice."""

@@ -31,7 +31,6 @@ from xedge.lane.events import (
 )
 from xedge.lane.orders import OpenOrders
 from xedge.lane.publisher import Publisher, Screen, screen_window
-from xedge.lane.steering import Steering
 from xedge.scanner.intake import Refusal
 from xedge.types import Strip
 
@@ -87,19 +86,12 @@ class RealTimeLane:
         publisher: Where actions go.
         clock: What paces the belt.
         config: The limits of the queues.
-        steering: What other threads may do to it.
     """
 
     def __init__(
-        self,
-        core: LaneCore,
-        screen: Screen,
-        publisher: Publisher,
-        clock: Clock,
-        config: LaneConfig,
-        steering: Steering,
+        self, core: LaneCore, screen: Screen, publisher: Publisher, clock: Clock, config: LaneConfig
     ) -> None:
-        self._core, self._screen, self._steering = core, screen, steering
+        self._core, self._screen = core, screen
         self._publisher, self._clock = publisher, clock
         self._inbox = Inbox(config.max_queued_strips)
         self._orders: queue.Queue[RunWindow | None] = queue.Queue()
@@ -113,7 +105,6 @@ class RealTimeLane:
             target=self._acquire, args=(source,), name="xedge-acquisition", daemon=True
         )
         engine = threading.Thread(target=self._screen_orders, name="xedge-engine", daemon=True)
-        self._steering.attach(self._inbox.put)
         acquisition.start()
         engine.start()
         try:
@@ -142,7 +133,6 @@ class RealTimeLane:
                 self._open.take(order)
                 if isinstance(order, RunWindow):
                     self._orders.put(order)
-            self._steering.worked()
 
     def _now_ns(self) -> int:
         """The time on the clock of the strips' ``captured_ns``."""
