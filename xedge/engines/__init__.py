@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from xedge.engines.base import Engine, TensorSpec
+from xedge.engines.base import Engine, TellsArithmetic, TensorSpec
 from xedge.engines.build import Building, PlanBackEnd, load_built
 from xedge.errors import EngineError, EngineLoadError, EngineNotInstalled
 
@@ -138,6 +138,18 @@ def load(
         found="neither",
         remedy="Run: pip install 'xedge[cpu]'",
     )
+
+
+def arithmetic(model: bytes, name: str, threads: int | None = None) -> dict[str, int] | None:
+    """Type to number of layers of a model that really ran in it; None where that is not told.
+
+    Raises:
+        EngineError: When the back end cannot be used, or refuses the model.
+    """
+    back_end = _back_end(name)
+    if not isinstance(back_end, TellsArithmetic):
+        return None
+    return dict(back_end.arithmetic(model, threads))
 
 
 def _load(model: bytes, name: str, threads: int | None, building: Building | None) -> Engine:

@@ -53,6 +53,27 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsArithmetic(Protocol):
+    """A back end that can say what its layers really computed in, whatever the graph says."""
+
+    @classmethod
+    def arithmetic(cls, model: bytes, threads: int | None) -> Mapping[str, int]:
+        """Type to number of convolutions and matrix products that ran in it: ``float32`` 40.
+
+        Types are those of `xedge.golden.TOLERANCES`. Loads the model once more and runs it.
+
+        Raises:
+            EngineError: When the library refuses the model, or fails.
+        """
+        ...
+
+
+def zero_feeds(specs: tuple[TensorSpec, ...]) -> dict[str, npt.NDArray[Any]]:
+    """A feed of zeros for every input."""
+    return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
+
+
 def check_feeds(specs: tuple[TensorSpec, ...], feeds: Mapping[str, npt.NDArray[Any]]) -> None:
     """Return nothing when ``feeds`` fits ``specs`` exactly; raise `InputError` otherwise."""
     names = {spec.name for spec in specs}

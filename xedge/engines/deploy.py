@@ -181,11 +181,11 @@ def _verified(bundle: Bundle, chosen: Chosen, threads: int | None, how: Building
 
 def _verify(bundle: Bundle, chosen: Chosen, engine: Engine) -> None:
     check_contract(engine, bundle.spec)
-    verify_golden(bundle, engine, chosen.variant, _tolerance(bundle, chosen))
+    verify_golden(bundle, engine, chosen.variant, tolerance(bundle, chosen.engine, chosen.variant))
 
 
-def _tolerance(bundle: Bundle, chosen: Chosen) -> Tolerance:
+def tolerance(bundle: Bundle, engine: str, variant: str) -> Tolerance:
     """The variant's own tolerance, or that of the type that the back end computes in if wider."""
-    own = bundle.variant(chosen.variant).tolerance
-    wide = TOLERANCES[ARITHMETIC.get(chosen.engine, "float32")]
+    own = bundle.variant(variant).tolerance
+    wide = TOLERANCES[ARITHMETIC.get(engine, "float32")]
     return Tolerance(max(own.score, wide.score), min(own.iou, wide.iou))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
+import tempfile
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from xedge.engines.base import Engine, TensorSpec, check_feeds
+from xedge.engines.base import Engine, TensorSpec, check_feeds, zero_feeds
 from xedge.engines.threads import physical_cores
 from xedge.errors import EngineLoadError, EngineNotInstalled, EngineRunError
 
@@ -19,6 +24,9 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(uint8)": np.uint8,
     "tensor(int32)": np.int32,
 }
+
+_MULTIPLIES = re.compile(r"Conv|Gemm|MatMul")
+_ARITHMETIC = {"float": "float32", "uint8": "int8"}
 
 
 class OnnxRuntimeEngine:
@@ -63,9 +71,35 @@ class OnnxRuntimeEngine:
             EngineNotInstalled: When the library is absent.
             EngineLoadError: When the library refuses the model or the device.
         """
+        return cls(cls._session_of(model, threads, _library(cls.extra).SessionOptions()))
+
+    @classmethod
+    def arithmetic(cls, model: bytes, threads: int | None) -> Mapping[str, int]:
+        """What the layers ran in, by the library's own profile of one run; see `TellsArithmetic`.
+
+        The profile names the kernels that ran, so it shows the casts around a float16 graph on
+        a processor that has no float16.
+        """
+        options = _library(cls.extra).SessionOptions()
+        options.enable_profiling = True
+        with tempfile.TemporaryDirectory() as folder:
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = cls._session_of(model, threads, options)
+            engine = cls(session)
+            engine.run(zero_feeds(engine.inputs))
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        types: Counter[str] = Counter()
+        for event in events:
+            told = event.get("args", {})
+            if _MULTIPLIES.search(told.get("op_name", "")) and told.get("input_type_shape"):
+                first = next(iter(told["input_type_shape"][0]))
+                types[_ARITHMETIC.get(first, first)] += 1
+        return types
+
+    @classmethod
+    def _session_of(cls, model: bytes, threads: int | None, options: Any) -> Any:
         cls.version()
         library = _library(cls.extra)
-        options = library.SessionOptions()
         options.intra_op_num_threads = threads or physical_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # its own lines on stderr repeat what we raise
@@ -87,7 +121,7 @@ class OnnxRuntimeEngine:
                 found=", ".join(session.get_providers()),
                 remedy="Check the driver and the CUDA libraries",
             )
-        return cls(session)
+        return session
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

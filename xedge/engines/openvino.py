@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -19,6 +20,10 @@ from xedge.engines.build import Progress
 from xedge.engines.cache import EngineCache
 from xedge.engines.threads import physical_cores
 from xedge.errors import EngineLoadError, EngineNotInstalled, EngineRunError
+
+_MULTIPLIES = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
+_ARITHMETIC = {"f32": "float32", "fp32": "float32", "f16": "float16", "fp16": "float16",
+               "bf16": "bfloat16", "i8": "int8", "u8": "int8"}  # fmt: skip
 
 
 class OpenVinoEngine:
@@ -54,6 +59,17 @@ class OpenVinoEngine:
         """
         compiled = cls._compile(model, threads)
         return cls(compiled.create_infer_request(), compiled)
+
+    @classmethod
+    def arithmetic(cls, model: bytes, threads: int | None) -> Mapping[str, int]:
+        """What the layers run in, by the library's own execution graph; see `TellsArithmetic`."""
+        types: Counter[str] = Counter()
+        for node in cls._compile(model, threads).get_runtime_model().get_ops():
+            told = {key: str(value.astype(str)) for key, value in node.get_rt_info().items()}
+            if told.get("layerType") in _MULTIPLIES:
+                precision = told.get("runtimePrecision", "").lower()
+                types[_ARITHMETIC.get(precision, precision)] += 1
+        return types
 
     @classmethod
     def facts(cls, threads: int | None) -> Mapping[str, str]:
