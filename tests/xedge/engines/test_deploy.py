@@ -55,7 +55,7 @@ def test_what_was_compiled_is_what_auto_and_its_name_take(cache, bundle, name) -
     choice.engine.close()
     assert choice.name == f"fp32 on {name}"
     for asked in ("auto", name):
-        assert recall(cache, bundle.sha256, asked) == Chosen(name, "fp32", "fp32")
+        assert recall(cache, bundle.sha256, asked) == Chosen(name, "fp32")
         assert type(load_variant(bundle, asked, 1)) is type(choice.engine)
 
 
@@ -140,8 +140,8 @@ def test_a_choice_of_another_version_or_library_does_not_hold(cache, bundle, rec
 
 
 def test_a_choice_holds_for_its_bundle_alone(cache) -> None:
-    remember(cache, "a" * 64, "auto", Chosen("fake", "fp32", "fp32"))
-    assert recall(cache, "a" * 64, "auto") == Chosen("fake", "fp32", "fp32")
+    remember(cache, "a" * 64, "auto", Chosen("fake", "fp32"))
+    assert recall(cache, "a" * 64, "auto") == Chosen("fake", "fp32")
     assert recall(cache, "b" * 64, "auto") is None
     (entry,) = cache.entries()
     record = json.loads(cache.get(entry.facts) or b"")
@@ -174,13 +174,13 @@ def test_an_engine_built_anew_must_reproduce_the_golden_answer(cache, bundle) ->
 
 def test_an_engine_that_rounds_is_held_to_what_its_type_can_do(bundle) -> None:
     own = bundle.variant().tolerance
-    assert deploy._tolerance(bundle, Chosen("openvino", "fp32", "fp32")) == own
-    wide = deploy._tolerance(bundle, Chosen("openvino-bf16", "fp32", "fp32"))
+    assert deploy.tolerance(bundle, "openvino", "fp32") == own
+    wide = deploy.tolerance(bundle, "openvino-bf16", "fp32")
     assert wide.score > own.score
     loose = with_variants(
         bundle, fp32=dataclasses.replace(bundle.variant(), tolerance=Tolerance(0.2, 0.5))
     )
-    assert deploy._tolerance(loose, Chosen("openvino-bf16", "fp32", "fp32")) == Tolerance(0.2, 0.5)
+    assert deploy.tolerance(loose, "openvino-bf16", "fp32") == Tolerance(0.2, 0.5)
 
 
 def test_precisions_are_told_by_the_beginning_of_a_name() -> None:
