@@ -44,6 +44,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "onnxscript": "export",
         "openvino": "openvino",
         "paho": "mqtt",
+        "pyads": "ads",
         "pydicom": "dicos",
         "pymodbus": "modbus",
         "sklearn": "train",

@@ -56,6 +56,7 @@ class BusKind:
 BUSES: Final[Mapping[str, BusKind]] = types.MappingProxyType(
     {
         "modbus": BusKind("modbus", "Modbus"),
+        "ads": BusKind("ads", "Ads"),
         "mqtt": BusKind("mqtt", "Mqtt"),
         "s7": BusKind("s7", "S7"),
     }

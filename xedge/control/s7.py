@@ -1,8 +1,10 @@
 """Siemens S7: the lane is the client, and the images are blocks of bytes in data blocks of the PLC.
 
-One request writes the decision image, one reads the command image: each fits in the smallest PDU
-that an S7 offers (240 bytes), and a PLC takes the bytes of one request between two scans of its
-program. Words are high byte first, as an S7 keeps them: the PLC sees an ``ARRAY OF WORD``.
+One request writes the decision image: it fits in the smallest PDU that an S7 offers (240 bytes),
+and a PLC takes the bytes of one request between two scans of its program. With every look at the
+commands the lane reads its image back: another client that writes there, and a PLC that has lost
+its memory, show as an error, and the image is written again. Words are high byte first, as an S7
+keeps them: the PLC sees an ``ARRAY OF WORD``.
 
 Of python-snap7 the connection and the protocol are used, not its `Client`, which would cut an image
 that does not fit into several requests, waits five seconds whatever one says, and repeats.
@@ -149,6 +151,7 @@ class S7Bus:
         self._connection: ISOTCPConnection | None = None
         self._protocol: S7Protocol | None = None
         self._deadline: _Deadline | None = None
+        self._written: bytes | None = None
 
     def __str__(self) -> str:
         return str(self.options)
@@ -168,6 +171,7 @@ class S7Bus:
                 wire.connect(options.timeout_s)
             self._deadline = _Deadline(cast(socket.socket, wire.socket))
             wire.socket = cast(socket.socket, self._deadline)
+            self._ready()
             answer = self._exchange(
                 self._protocol.build_setup_communication_request(1, 1, WANTED_PDU)
             )
@@ -184,42 +188,60 @@ class S7Bus:
         """Write the image into the PLC's data block; see `xedge.control.bus.Bus.write`."""
         options = self.options
         with self._failing("the image was not taken"):
-            protocol, area, byte = self._ready()
-            answer = self._exchange(protocol.build_write_request(
-                area, options.image_db, options.image_offset, byte, image))  # fmt: skip
+            protocol = self._ready()
+            kinds = self._snap7.datatypes
+            request = protocol.build_write_request(
+                kinds.S7Area.DB, options.image_db, options.image_offset,
+                kinds.S7WordLen.BYTE, image,
+            )  # fmt: skip
+            answer = self._exchange(request)
             self._check(answer, options.image_db)
             protocol.check_write_response(answer)
+        self._written = image
 
     def read(self) -> bytes:
         """The commands in the PLC's data block; see `xedge.control.bus.Bus.read`."""
         options = self.options
         with self._failing("the commands were not read"):
-            protocol, area, byte = self._ready()
-            answer = self._exchange(protocol.build_read_request(
-                area, options.command_db, options.command_offset, byte, COMMAND_BYTES))  # fmt: skip
-            self._check(answer, options.command_db)
-            return bytes(protocol.extract_read_data(answer, byte, COMMAND_BYTES))
+            protocol = self._ready()
+            if self._written is not None and self._written != self._bytes(
+                protocol, options.image_db, options.image_offset, IMAGE_BYTES
+            ):
+                raise BusError(
+                    f"{self}: the decision image in the PLC is not what was written",
+                    expected="one writer of this data block, and a PLC that keeps it",
+                    remedy="Look for another client, or for a PLC that was restarted",
+                )
+            return self._bytes(protocol, options.command_db, options.command_offset,
+                               COMMAND_BYTES)  # fmt: skip
+
+    def _bytes(self, protocol: S7Protocol, db: int, start: int, size: int) -> bytes:
+        kinds = self._snap7.datatypes
+        answer = self._exchange(
+            protocol.build_read_request(kinds.S7Area.DB, db, start, kinds.S7WordLen.BYTE, size)
+        )
+        self._check(answer, db)
+        return bytes(protocol.extract_read_data(answer, kinds.S7WordLen.BYTE, size))
 
     def close(self) -> None:
         """Let go of the PLC; see `xedge.control.bus.Bus.close`."""
         wire, self._connection = self._connection, None
-        self._protocol = self._deadline = None
+        self._protocol = self._deadline = self._written = None
         if wire is not None:
             wire.disconnect()
 
-    def _ready(self) -> tuple[S7Protocol, Any, Any]:
-        if self._protocol is None:
+    def _ready(self) -> S7Protocol:
+        """What makes requests; the time of a call begins here."""
+        if self._protocol is None or self._deadline is None:
             raise BusError(f"{self}: not connected", remedy="Call connect() first")
-        lib = self._snap7
-        return self._protocol, lib.datatypes.S7Area.DB, lib.datatypes.S7WordLen.BYTE
+        self._deadline.until = time.monotonic() + self.options.timeout_s
+        return self._protocol
 
     def _exchange(self, request: bytes) -> dict[str, Any]:
         """The PLC's answer to a request."""
-        wire, protocol, deadline = self._connection, self._protocol, self._deadline
+        wire, protocol = self._connection, self._protocol
         assert wire is not None
         assert protocol is not None
-        assert deadline is not None
-        deadline.until = time.monotonic() + self.options.timeout_s
         wire.send_data(request)
         for _ in range(MOST_STALE):
             answer: dict[str, Any] = protocol.parse_response(wire.receive_data())

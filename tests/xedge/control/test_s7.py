@@ -87,6 +87,25 @@ def test_power_up_is_silence(plc: S7Port, options: S7Options) -> None:
         assert bus.read() == SILENT
 
 
+def test_another_client_that_writes_our_image_is_noticed_and_overwritten(
+    plc: S7Port, options: S7Options
+) -> None:
+    with closing(S7Bus(options)) as bus:
+        bus.connect()
+        bus.write(IMAGE)
+        assert bus.read() == SILENT
+        other = snap7.Client()
+        other.connect(options.host, 0, 1, options.port)
+        other.db_write(options.image_db, 30, bytearray(b"\7"))
+        other.disconnect()
+        with pytest.raises(BusError, match=r"not what was written.*another client"):
+            bus.read()
+        bus.connect()
+        bus.write(IMAGE)
+        assert bus.read() == SILENT
+    assert plc.read() == IMAGE
+
+
 @pytest.mark.parametrize("fault", ["refuse", "reset"])
 def test_a_broken_network_is_an_error_and_a_mended_one_is_not(
     plc: S7Port, options: S7Options, faulty_proxy: Any, fault: str
