@@ -55,7 +55,7 @@ def test_what_was_compiled_is_what_auto_and_its_name_take(cache, bundle, name) -
     choice.engine.close()
     assert choice.name == f"fp32 on {name}"
     for asked in ("auto", name):
-        assert recall(cache, bundle.sha256, asked) == Chosen(name, "fp32")
+        assert recall(cache, bundle.sha256, asked) == Chosen(name, "fp32", "fp32")
         assert type(load_variant(bundle, asked, 1)) is type(choice.engine)
 
 
@@ -140,8 +140,8 @@ def test_a_choice_of_another_version_or_library_does_not_hold(cache, bundle, rec
 
 
 def test_a_choice_holds_for_its_bundle_alone(cache) -> None:
-    remember(cache, "a" * 64, "auto", Chosen("fake", "fp32"))
-    assert recall(cache, "a" * 64, "auto") == Chosen("fake", "fp32")
+    remember(cache, "a" * 64, "auto", Chosen("fake", "fp32", "fp32"))
+    assert recall(cache, "a" * 64, "auto") == Chosen("fake", "fp32", "fp32")
     assert recall(cache, "b" * 64, "auto") is None
     (entry,) = cache.entries()
     record = json.loads(cache.get(entry.facts) or b"")
