@@ -187,7 +187,7 @@ def screen_file(
         header = source.reader.header
         _check_detector(path, header, opened.spec)
         flat_field = source.reader.flat_field()
-        book = stack.enter_context(_open_journal(journal)) if journal is not None else None
+        book = stack.enter_context(open_journal(journal)) if journal is not None else None
         detector, used = stack.enter_context(warm_detector(opened, engine, threads))
         strips = _Watched(source)
 
@@ -230,14 +230,19 @@ class _Watched:
             raise
 
 
-def _open_journal(path: Path) -> Journal:
+def open_journal(path: Path) -> Journal:
+    """The journal in a file.
+
+    Raises:
+        ConfigError: When it cannot be written.
+    """
     try:
         return Journal(path)
     except OSError as error:
         raise ConfigError(
             f"the journal {path} cannot be written",
             found=error.strerror or str(error),
-            remedy="Name another file with --journal",
+            remedy="Name another file",
         ) from error
 
 

@@ -90,6 +90,7 @@ class Board:
         self._shown = LaneState.STARTING
         self._places: list[Place | None] = [None] * PLACES
         self._decisions = 0
+        self._last_clear: Place | None = None
         self._sequence = self._heartbeat = 0
         self._beat_ns: int | None = None
         self._dirty = True
@@ -123,6 +124,15 @@ class Board:
         stopped = self.config.plc_beats and not (self._commands and self._commands.run)
         return LaneState.STOPPED if stopped else self._state
 
+    @property
+    def drained(self) -> bool:
+        """True when the PLC has taken everything over, and no CLEAR is of use to it any more."""
+        if self.unacknowledged:
+            return False
+        if self._last_clear is None or self._commands is None or not self.plc_alive:
+            return True
+        return distance(self._commands.encoder, self._last_clear.valid_until) > 0
+
     def set_state(self, state: LaneState) -> None:
         """The lane's own state has changed."""
         self._state = state
@@ -135,6 +145,8 @@ class Board:
             self.withheld += 1
             place = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
             events.append(PlcEvent("clear-withheld", {"bag": place.bag, "reason": reason.name}))
+        if place.verdict is Verdict.CLEAR:
+            self._last_clear = place
         if None in self._places:
             number = self._places.index(None)
         else:

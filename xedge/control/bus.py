@@ -7,6 +7,7 @@ and a `PlcPort` for whoever plays the PLC (`xedge sim-plc`, the tests). Both tak
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -89,6 +90,28 @@ class PlcPort(Protocol):
     def close(self) -> None:
         """Go away, as at power-off; never raises, safe to call twice. `connect` begins anew."""
         ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A stretch of somebody's memory that a bus needs for itself; options may list theirs.
+
+    Attributes:
+        place: Whose memory it is; the same text for the same memory.
+        first: Its first register, byte or the like.
+        last: Its last one.
+    """
+
+    place: str
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last} of {self.place}"
+
+    def overlaps(self, other: Claim) -> bool:
+        """True when both cannot have what they need."""
+        return self.place == other.place and self.first <= other.last and other.first <= self.last
 
 
 class Secret:

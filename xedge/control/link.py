@@ -168,7 +168,8 @@ class Link:
         """Say farewell and let go of the bus; safe to call twice.
 
         Args:
-            drain_s: Seconds to wait for the PLC to take over what it has not acknowledged.
+            drain_s: Seconds to wait for the PLC to take over what it has not acknowledged, and for
+                its encoder to leave the window of the last CLEAR: none counts behind the farewell.
 
         Returns:
             False when a call of the bus hangs: its thread is then left behind.
@@ -206,7 +207,7 @@ class Link:
         if not self._stop.is_set():
             return False
         with self._lock:
-            drained = not self._board.unacknowledged
+            drained = self._board.drained
         return drained or not self._connected or time.monotonic() >= self._drain_until
 
     def _cycle(self) -> None:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from xedge.control.bus import fit
+from xedge.control.bus import Claim, fit
 from xedge.control.commands import COMMAND_BYTES, COMMAND_WORDS, SILENT
 from xedge.control.image import IMAGE_BYTES, IMAGE_WORDS
 from xedge.control.words import to_bytes, to_words
@@ -78,15 +78,24 @@ class ModbusOptions:
         if not 0 < self.timeout_s <= 60:
             raise ConfigError("Modbus' timeout_s cannot be used",
                               expected="above 0, up to 60", found=str(self.timeout_s))  # fmt: skip
-        image = (self.image_address, self.image_address + IMAGE_WORDS - 1)
-        commands = (self.command_address, self.command_address + COMMAND_WORDS - 1)
-        if image[0] <= commands[1] and commands[0] <= image[1]:
+        image, commands = self.claims
+        if image.overlaps(commands):
             raise ConfigError(
                 "the register map overlaps",
                 expected="the decision image and the command image apart",
-                found=f"registers {image[0]} to {image[1]} and {commands[0]} to {commands[1]}",
-                remedy=f"Set command_address to {image[1] + 1} or more",
+                found=f"registers {image.first} to {image.last} and "
+                f"{commands.first} to {commands.last}",
+                remedy=f"Set command_address to {image.last + 1} or more",
             )
+
+    @property
+    def claims(self) -> tuple[Claim, Claim]:
+        """The registers of the decision image and of the command image."""
+        place = f"the registers of {self.host}:{self.port}"
+        return (
+            Claim(place, self.image_address, self.image_address + IMAGE_WORDS - 1),
+            Claim(place, self.command_address, self.command_address + COMMAND_WORDS - 1),
+        )
 
     def __str__(self) -> str:
         return f"modbus {self.role} {self.host}:{self.port}"

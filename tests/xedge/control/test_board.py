@@ -223,6 +223,21 @@ def test_a_plc_that_never_writes_may_be_told_so() -> None:
     assert places[0].verdict is Verdict.CLEAR
 
 
+def test_a_board_is_drained_when_the_last_clear_can_be_of_no_use_any_more() -> None:
+    talk = Talk().running()
+    assert talk.board.drained
+    talk.board.take(decision(1))
+    talk.plc(encoder=4801)
+    assert not talk.board.drained, "not taken over yet"
+    talk.plc(encoder=4800, acknowledged=1)
+    assert not talk.board.drained, "the bag is on its way"
+    talk.plc(encoder=4801, acknowledged=1)
+    assert talk.board.drained
+    talk.plc(encoder=4000, acknowledged=1)
+    talk.board.tick(talk.now_ns + 2000 * MS)
+    assert talk.board.drained, "a silent PLC clears nothing"
+
+
 def test_the_farewell_holds_no_decision() -> None:
     talk = Talk().running()
     talk.board.take(decision(1))

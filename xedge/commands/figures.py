@@ -1,0 +1,111 @@
+"""A lane's figures for Prometheus, in its text format, over a small HTTP server."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Sequence
+
+from xedge.control.link import LinkStatus
+from xedge.errors import ConfigError
+from xedge.lane.report import Tally
+from xedge.types import Reason, Verdict
+
+
+def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: float) -> str:
+    """The figures as Prometheus reads them, version 0.0.4 of its text format."""
+    name = _quoted(lane)
+    lines = [
+        "# HELP xedge_decisions_total Decisions by verdict.",
+        "# TYPE xedge_decisions_total counter",
+        *(f"xedge_decisions_total{{lane={name},verdict={_quoted(verdict.name)}}} "
+          f"{tally.verdicts[verdict]}" for verdict in Verdict),
+        "# HELP xedge_not_cleared_total Decisions that are NOT_CLEARED, by reason.",
+        "# TYPE xedge_not_cleared_total counter",
+        *(f"xedge_not_cleared_total{{lane={name},reason={_quoted(reason.name)}}} "
+          f"{tally.reasons[reason]}" for reason in Reason if reason is not Reason.NONE),
+        "# HELP xedge_late_total Decisions made after their deadline.",
+        "# TYPE xedge_late_total counter",
+        f"xedge_late_total{{lane={name}}} {tally.late}",
+        "# HELP xedge_quiet_seconds Seconds since the lane last worked.",
+        "# TYPE xedge_quiet_seconds gauge",
+        f"xedge_quiet_seconds{{lane={name}}} {quiet_s:.3f}",
+    ]  # fmt: skip
+    figures: tuple[tuple[str, str, str, Callable[[LinkStatus], float]], ...] = (
+        ("connected", "gauge", "1 while the bus works.", lambda s: s.connected),
+        ("plc_alive", "gauge", "1 while the PLC's heartbeat is young.", lambda s: s.plc_alive),
+        ("state", "gauge", "The lane's state as the image shows it.", lambda s: s.state),
+        ("unacknowledged", "gauge", "Decisions not taken over.", lambda s: s.unacknowledged),
+        ("writes_total", "counter", "Images written.", lambda s: s.writes),
+        ("failures_total", "counter", "Calls of the bus that failed.", lambda s: s.failures),
+        ("connections_total", "counter", "Times the bus came up.", lambda s: s.connections),
+        ("pushed_out_total", "counter", "Decisions pushed out.", lambda s: s.pushed_out),
+        ("withheld_total", "counter", "CLEARs withheld.", lambda s: s.withheld),
+        ("withdrawn_total", "counter", "CLEARs withdrawn.", lambda s: s.withdrawn),
+        ("damaged_commands_total", "counter", "Bad command images.", lambda s: s.damaged_commands),
+    )
+    for figure, kind, what, value in figures:
+        lines += [f"# HELP xedge_bus_{figure} {what}", f"# TYPE xedge_bus_{figure} {kind}"]
+        lines += [f"xedge_bus_{figure}{{lane={name},bus={_quoted(link.bus)}}} {int(value(link))}"
+                  for link in links]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'"{escaped}"'
+
+
+class FiguresServer:
+    """Serves ``/metrics`` in a thread of its own; a context manager.
+
+    Args:
+        host: Address to listen at.
+        port: TCP port; 0 serves nothing.
+        figures: Makes the text.
+
+    Raises:
+        ConfigError: When it cannot listen there.
+    """
+
+    def __init__(self, host: str, port: int, figures: Callable[[], str]) -> None:
+        self._server: http.server.ThreadingHTTPServer | None = None
+        if not port:
+            return
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path != "/metrics":
+                    self.send_error(404)
+                    return
+                text = figures().encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing: a scrape every few seconds is no news."""
+
+        try:
+            self._server = http.server.ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise ConfigError(f"the metrics cannot be served at {host}:{port}",
+                              found=error.strerror or str(error),
+                              remedy="Free the port, or name another one") from error  # fmt: skip
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="xedge-metrics", daemon=True
+        )
+
+    def __enter__(self) -> FiguresServer:
+        if self._server is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()

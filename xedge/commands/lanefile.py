@@ -1,0 +1,262 @@
+"""A lane's file: source, lane, buses, journal and metrics of one belt, checked before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from xedge.commands.tomlfile import TomlFile
+from xedge.control.bus import Claim
+from xedge.control.buses import BusKind, bus_kind
+from xedge.control.link import LinkConfig
+from xedge.errors import ConfigError
+
+TABLES: Final = ("lane", "source", "control", "bus", "metrics")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneTable:
+    """The lane.
+
+    Attributes:
+        name: What the lane is called in the log and in the metrics.
+        bundle: The model; None takes the one that ships.
+        engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
+        threads: Threads of the engine; None leaves a core to the detector's lines.
+        alarm_threshold: Score of an ALARM; None takes the model's. Read again on SIGHUP.
+        deadline_mm: Belt from a bag's last line to the place where its decision is needed.
+        bag_limit_s: Seconds from a bag's first line within which it must be decided.
+        journal: File that records are appended to; None keeps none.
+        keep: Decisions that stay in memory for the last report.
+
+    Raises:
+        ConfigError: When a number cannot be.
+    """
+
+    name: str = "lane"
+    bundle: Path | None = None
+    engine: str = "auto"
+    threads: int | None = None
+    alarm_threshold: float | None = None
+    deadline_mm: float = 1000.0
+    bag_limit_s: float = 60.0
+    journal: Path | None = None
+    keep: int = 1000
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "threads", "deadline_mm", "bag_limit_s", "keep")
+        if self.alarm_threshold is not None and not 0 < self.alarm_threshold <= 1:
+            raise ConfigError("alarm_threshold cannot be used", expected="above 0, up to 1",
+                              found=str(self.alarm_threshold))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTable:
+    """Where the lines come from.
+
+    Attributes:
+        kind: ``simulated``, ``strip-file``, or ``python``.
+        path: The strip file.
+        entry: Of ``python``: ``package.module:function``, which takes no argument and returns a
+            `xedge.commands.sources.Feed`.
+        bags: Bags on the simulated belt.
+        speed_m_s: Its speed.
+        seed: Of its bags.
+
+    Raises:
+        ConfigError: When a number cannot be, or what the kind needs is missing.
+    """
+
+    kind: Literal["simulated", "strip-file", "python"]
+    path: Path | None = None
+    entry: str = ""
+    bags: int = 40
+    speed_m_s: float = 0.5
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "bags", "speed_m_s")
+        if self.seed < 0:
+            raise ConfigError("seed cannot be used", expected="0 or more", found=str(self.seed))
+        if self.kind == "strip-file" and self.path is None:
+            raise ConfigError("a strip file needs the key path")
+        if self.kind == "python" and self.entry.count(":") != 1:
+            raise ConfigError("entry cannot be used", expected="package.module:function",
+                              found=repr(self.entry))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlTable:
+    """How the lane deals with its PLCs.
+
+    Attributes:
+        at_start: ``require`` ends with an error when a PLC is not heard within `start_s`; ``wait``
+            waits for it. Nothing is screened until every PLC was heard and says run.
+        start_s: Seconds that ``require`` waits.
+        drain_s: Seconds that the end waits for the last decisions to be taken over, and for the
+            last cleared bag to pass the diverter.
+        valid_mm: Belt behind a bag's tail for which its CLEAR is valid.
+        beat_s: Seconds from one heartbeat of the lane to the next.
+        plc_limit_s: Seconds without a heartbeat of the PLC after which nothing is cleared.
+        poll_s: Seconds from one look at the PLC's commands to the next.
+        retry_first_s: Seconds from a failure to the first attempt to connect again.
+        retry_most_s: Seconds between attempts at the most.
+
+    Raises:
+        ConfigError: When a number cannot be.
+    """
+
+    at_start: Literal["require", "wait"] = "require"
+    start_s: float = 10.0
+    drain_s: float = 15.0
+    valid_mm: float = 2000.0
+    beat_s: float = 0.2
+    plc_limit_s: float = 1.0
+    poll_s: float = 0.05
+    retry_first_s: float = 0.2
+    retry_most_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        _above_zero(self, *(field.name for field in dataclasses.fields(self)[1:]))
+
+    def link(self, counts_per_mm: float, plc_beats: bool) -> LinkConfig:
+        """The set-up of a link.
+
+        Raises:
+            ConfigError: When `valid_mm` is too much for the encoder.
+        """
+        return LinkConfig(
+            valid_counts=round(self.valid_mm * counts_per_mm), beat_s=self.beat_s,
+            plc_limit_s=self.plc_limit_s, plc_beats=plc_beats, poll_s=self.poll_s,
+            retry_first_s=self.retry_first_s, retry_most_s=self.retry_most_s,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsTable:
+    """Where Prometheus finds the lane's figures.
+
+    Attributes:
+        host: Address to listen at.
+        port: TCP port; 0 serves none.
+
+    Raises:
+        ConfigError: When the port cannot be.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ConfigError("port cannot be used", expected="0 to 65535", found=str(self.port))
+
+
+@dataclass(frozen=True)
+class BusTable:
+    """One bus.
+
+    Attributes:
+        kind: What kind it is.
+        options: Its options.
+        plc_beats: False for a PLC that writes no command image.
+        place: File and line, for messages.
+    """
+
+    kind: BusKind
+    options: Any
+    plc_beats: bool
+    place: str
+
+
+@dataclass(frozen=True)
+class LaneFile:
+    """Everything about one lane.
+
+    Attributes:
+        path: The file.
+        lane: The lane.
+        source: Where the lines come from.
+        control: How the lane deals with its PLCs.
+        buses: The buses, at least one.
+        metrics: Where Prometheus finds figures.
+    """
+
+    path: Path
+    lane: LaneTable
+    source: SourceTable
+    control: ControlTable
+    buses: tuple[BusTable, ...]
+    metrics: MetricsTable
+
+
+def read_lane_file(path: Path) -> LaneFile:
+    """A lane's file, all of it checked.
+
+    Raises:
+        ConfigError: Naming the line of what is wrong, and what to do about it.
+    """
+    file = TomlFile(path)
+    file.check_tables(TABLES)
+    if "source" not in file.tables:
+        raise ConfigError(f"{path}: no table [source]",
+                          remedy='Add [source] with kind = "simulated", say')  # fmt: skip
+    buses = file.tables.get("bus", [])
+    if not isinstance(buses, list) or not buses:
+        raise ConfigError(f"{path}: no bus", expected="one table [[bus]] or more",
+                          remedy='Add [[bus]] with kind = "modbus", say')  # fmt: skip
+    read = tuple(_read_bus(file, number, dict(table)) for number, table in enumerate(buses))
+    _refuse_overlaps(read)
+    return LaneFile(
+        path,
+        file.section(LaneTable, "lane"),
+        file.section(SourceTable, "source"),
+        file.section(ControlTable, "control"),
+        read,
+        file.section(MetricsTable, "metrics"),
+    )
+
+
+def _read_bus(file: TomlFile, number: int, table: dict[str, Any]) -> BusTable:
+    kind_name, beats = table.pop("kind", None), table.pop("plc_beats", True)
+    try:
+        if not isinstance(kind_name, str):
+            raise ConfigError("a bus needs the key kind")
+        kind = bus_kind(kind_name)
+    except ConfigError as error:
+        raise file.error(error, "bus", number, "kind") from error
+    if not isinstance(beats, bool):
+        wrong = ConfigError("plc_beats cannot be used", expected="true or false", found=repr(beats))
+        raise file.error(wrong, "bus", number, "plc_beats")
+    options = file.build(kind.options, table, "bus", number)
+    return BusTable(kind, options, beats, f"{file.path}:{file.line('bus', number)}")
+
+
+def _refuse_overlaps(buses: tuple[BusTable, ...]) -> None:
+    """Nothing, when no two buses write to one place.
+
+    Raises:
+        ConfigError: When two do.
+    """
+    taken: list[tuple[Claim, BusTable]] = []
+    for bus in buses:
+        for claim in getattr(bus.options, "claims", ()):
+            for other, owner in taken:
+                if owner is not bus and claim.overlaps(other):
+                    raise ConfigError(
+                        f"{bus.place}: [bus] the register map overlaps with that of {owner.place}",
+                        expected="a place of its own for each image",
+                        found=f"{claim} and {other}",
+                        remedy="Move one of them, or take one bus out",
+                    )
+            taken.append((claim, bus))
+
+
+def _above_zero(table: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(table, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} cannot be used", expected="above 0", found=str(value))

@@ -1,0 +1,101 @@
+"""`xedge serve`: a lane as a service, and its signals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from xedge.commands.lanefile import read_lane_file
+from xedge.commands.live import open_console, summary
+from xedge.commands.service import LOG, Service, check_file
+from xedge.commands.strips import named_record
+from xedge.errors import LaneError
+from xedge.types import Decision
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--check", is_flag=True, help="Check the file, and what can be tried without a PLC.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a decision.")
+def serve(file: Path, check: bool, as_json: bool) -> None:
+    """Run a lane from one file: source, engine, PLC buses, journal, metrics.
+
+    Nothing is screened before every PLC is heard. SIGTERM (or Ctrl-C) ends it in good order: no
+    more lines are taken, bags on the way are decided and handed over; a second one, or
+    drain_s later, ends it at once, open bags NOT_CLEARED. SIGHUP reads the alarm threshold again.
+    The log goes to standard error.
+
+    \b
+    Examples:
+      xedge serve lane.toml --check
+      xedge serve lane.toml --json > decisions.jsonl
+      xedge sim-plc lane.toml      # in another terminal: a PLC and a diverter
+    """  # noqa: D301  # click wants the character, not a backslash
+    read = read_lane_file(file)
+    if check:
+        check_file(read)
+        click.echo(json.dumps({"file": str(file), "ok": True}) if as_json else f"{file}: good")
+        return
+    _log_to_stderr()
+    service = Service(read, lambda decision: _say(service, decision, as_json))
+    _take_signals(service, read.control.drain_s)
+    try:
+        report = service.run()
+    except KeyboardInterrupt:
+        LOG.warning("ended at once: open bags were not cleared")
+        raise
+    if not as_json:
+        open_console(quiet=False).print(summary(report))
+    for error in report.errors:
+        LOG.error("%s", error)
+        if error.startswith("the source failed"):
+            raise LaneError(error)
+
+
+def _say(service: Service, decision: Decision, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(named_record(decision, service.classes)))
+        return
+    LOG.info(
+        "bag %d: %s%s, %.0f ms", decision.bag, decision.verdict.name,
+        f" {decision.reason.name}" if decision.reason else "", decision.latency_ns / 1e6,
+    )  # fmt: skip
+
+
+def _take_signals(service: Service, drain_s: float) -> None:
+    """SIGTERM and SIGINT end the service, at once the second time; SIGHUP reads the file again."""
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+        # A detector that sends nothing must not keep the lane from ending.
+        signal.setitimer(signal.ITIMER_REAL, drain_s)
+        service.stop()
+
+    def at_once(number: int, frame: FrameType | None) -> None:
+        if service.screening:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGALRM, at_once)
+    signal.signal(signal.SIGHUP, lambda number, frame: service.reload())
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    # What pymodbus, asyncua and the like say of a lost connection, the links say already.
+    logging.getLogger().addHandler(logging.NullHandler())

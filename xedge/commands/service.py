@@ -1,0 +1,251 @@
+"""One lane as a service: its source, its lane, its buses, and an end in good order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Final
+
+from xedge.bundle import Bundle, open_bundle
+from xedge.commands.figures import FiguresServer, exposition
+from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
+from xedge.commands.notify import Watchdog, notify, watchdog_s
+from xedge.commands.screening import warm_detector
+from xedge.commands.sources import Feed, Gate, open_feed
+from xedge.commands.strips import open_journal
+from xedge.control.board import PlcEvent, new_epoch
+from xedge.control.image import CLEARING, LaneState
+from xedge.control.link import Link
+from xedge.errors import BusError, ConfigError, XedgeError
+from xedge.lane.config import LaneConfig
+from xedge.lane.journal import Journal
+from xedge.lane.report import LaneReport, Tally
+from xedge.lane.runner import run_lane
+from xedge.lane.steering import Steering
+from xedge.types import Decision, Scan
+
+LOG: Final = logging.getLogger("xedge.service")
+LOOK_S: Final = 0.02
+
+
+class Service:
+    """A lane's file, carried out; `run` once.
+
+    Args:
+        file: The file.
+        on_decision: Called with each decision after it was handed to the buses.
+
+    Attributes:
+        classes: Names of the model's classes, once it is open.
+        screening: True while the lane takes lines or has open bags.
+    """
+
+    def __init__(
+        self, file: LaneFile, on_decision: Callable[[Decision], None] = lambda decision: None
+    ) -> None:
+        self._file, self._on_decision = file, on_decision
+        self._steering = Steering()
+        self._stopping = threading.Event()
+        self._gate: Gate | None = None
+        self._links: list[Link] = []
+        self._tally = Tally()
+        self._least_threshold = 0.0
+        self.classes: tuple[str, ...] = ()
+        self.screening = False
+
+    def stop(self) -> None:
+        """Take no more lines; bags on the way are decided, and what is left is handed over."""
+        LOG.info("stopping: no more lines are taken")
+        self._stopping.set()
+        if self._gate is not None:
+            self._gate.shut()
+
+    def reload(self) -> None:
+        """Read the file again for its alarm threshold; the rest needs a restart, and is left."""
+        try:
+            file = read_lane_file(self._file.path)
+        except XedgeError as error:
+            LOG.error("not reloaded: %s", error)
+            return
+        threshold = file.lane.alarm_threshold
+        if threshold is not None and threshold < self._least_threshold:
+            LOG.error("not reloaded: alarm_threshold %s lies below the model's score threshold %s",
+                      threshold, self._least_threshold)  # fmt: skip
+            return
+        if threshold is not None and threshold != self._file.lane.alarm_threshold:
+            self._steering.retune(threshold)
+            LOG.info("alarm_threshold is %s now", threshold)
+        kept = replace(self._file, lane=replace(self._file.lane, alarm_threshold=threshold))
+        for name in ("lane", "source", "control", "metrics"):
+            if getattr(file, name) != getattr(kept, name):
+                LOG.warning("[%s] has changed, which takes effect at the next start", name)
+        self._file = kept
+
+    def run(self, bundle: Bundle | None = None) -> LaneReport:
+        """Screen until the source ends or `stop` is called.
+
+        Args:
+            bundle: The model, when it is open already.
+
+        Raises:
+            BusError: When ``at_start = "require"`` and a PLC was not heard in time.
+            XedgeError: When model, source, journal or a bus cannot be used.
+            KeyboardInterrupt: Passed on after every open bag was decided and handed over.
+        """
+        file = self._file
+        with ExitStack() as stack:
+            feed = open_feed(file.source)
+            stack.callback(feed.close)
+            model = bundle or open_bundle(file.lane.bundle)
+            self.classes = tuple(model.spec.classes)
+            self._least_threshold = model.spec.score_threshold
+            config = _lane_config(file, feed, model)
+            journal = stack.enter_context(open_journal(file.lane.journal)) if (
+                file.lane.journal is not None) else None  # fmt: skip
+            buses = [table.kind.bus(table.options) for table in file.buses]
+            links = [file.control.link(feed.counts_per_mm, table.plc_beats) for table in file.buses]
+            detector, used = stack.enter_context(
+                warm_detector(model, file.lane.engine, file.lane.threads)
+            )
+            LOG.info("%s: model %s on %s %s", file.lane.name, model.spec.name, used.name,
+                     used.version)  # fmt: skip
+            epoch = new_epoch()
+            for bus, set_up in zip(buses, links, strict=True):
+                link = Link(bus, set_up, epoch, on_event=_teller(str(bus), journal))
+                self._links.append(link)
+                stack.callback(self._part, link)
+                link.start()
+            stack.enter_context(self._figures())
+            self._await_plcs()
+            self._gate = Gate(feed.strips)
+            if self._stopping.is_set():
+                self._gate.shut()
+            watched = Watchdog(self._steering.ping, lambda: self._steering.quiet_s, watchdog_s())
+            stack.enter_context(watched)
+            notify(READY=1, STATUS="screening")
+            self.screening = True
+            try:
+                report = run_lane(
+                    self._gate, detector.detect_window, feed.flat_field, config, realtime=True,
+                    on_decision=self._publish, journal=journal, steering=self._steering,
+                    keep=file.lane.keep,
+                )  # fmt: skip
+            finally:
+                self.screening = False
+            notify(STOPPING=1, STATUS="handing over the last decisions")
+            return report
+
+    def _publish(self, decision: Decision, scan: Scan | None) -> None:
+        for link in self._links:
+            link.publish(decision)
+        self._tally.add(decision)
+        self._on_decision(decision)
+
+    def _part(self, link: Link) -> None:
+        link.set_state(LaneState.DRAINING)
+        if not link.close(self._file.control.drain_s):
+            LOG.error("%s: a call of the bus hangs, and was left behind", link.status.bus)
+
+    def _figures(self) -> FiguresServer:
+        metrics = self._file.metrics
+        return FiguresServer(metrics.host, metrics.port, self.figures)
+
+    def figures(self) -> str:
+        """The figures as Prometheus reads them."""
+        links = [link.status for link in self._links]
+        return exposition(self._file.lane.name, self._tally, links, self._steering.quiet_s)
+
+    def _await_plcs(self) -> None:
+        """Return when every PLC was heard and lets the lane run, or `stop` was called."""
+        control = self._file.control
+        for link in self._links:
+            link.set_state(LaneState.RUNNING)
+        notify(STATUS="waiting for the PLC")
+        until = time.monotonic() + control.start_s
+        said: set[int] = set()
+        while not self._stopping.wait(LOOK_S):
+            silent = [
+                number for number, link in enumerate(self._links)
+                if not (link.status.connected and link.status.state in CLEARING)
+            ]  # fmt: skip
+            if not silent:
+                return
+            if time.monotonic() < until:
+                continue
+            error = _unheard(self._file.buses[silent[0]], self._links[silent[0]])
+            if control.at_start == "require":
+                raise error
+            if silent[0] not in said:
+                LOG.warning("waiting, nothing is cleared meanwhile: %s", error)
+                said.add(silent[0])
+
+
+def _unheard(table: BusTable, link: Link) -> BusError:
+    """Why a lane does not start."""
+    status = link.status
+    if not status.connected:
+        found = status.last_error or "no answer"
+    elif not status.plc_alive:
+        found = "no heartbeat in its command image"
+    else:
+        found = "a command image that says stop"
+    return BusError(
+        f"{table.place}: [bus] the PLC of {status.bus} does not let the lane run",
+        expected="a PLC that beats and says run",
+        found=found,
+        remedy='Check the PLC and the address, or set at_start = "wait" in [control]',
+    )
+
+
+def _lane_config(file: LaneFile, feed: Feed, model: Bundle) -> LaneConfig:
+    config = LaneConfig.for_model(
+        model.spec,
+        counts_per_mm=feed.counts_per_mm,
+        deadline_mm=file.lane.deadline_mm,
+        bag_limit_s=file.lane.bag_limit_s,
+    )
+    threshold, least = file.lane.alarm_threshold, model.spec.score_threshold
+    if threshold is None:
+        return config
+    if threshold < least:  # detections below are dropped before the lane sees them
+        raise ConfigError("alarm_threshold lies below the model's score threshold",
+                          expected=f"{least} or more", found=str(threshold))  # fmt: skip
+    return replace(config, alarm_threshold=threshold)
+
+
+def _teller(bus: str, journal: Journal | None) -> Callable[[PlcEvent], None]:
+    """What is done with the events of a bus: the log, and the journal."""
+
+    def tell(event: PlcEvent) -> None:
+        fields: dict[str, Any] = {"bus": bus, **event.fields}
+        said = ", ".join(f"{name} {value}" for name, value in event.fields.items() if name != "bus")
+        level = logging.WARNING if event.kind in ("bus-down", "plc-lost") else logging.INFO
+        LOG.log(level, "%s: %s%s", bus, event.kind, f" ({said})" if said else "")
+        if journal is not None:
+            journal.write(event.kind, fields)
+
+    return tell
+
+
+def check_file(file: LaneFile) -> None:
+    """Nothing, when all that can be tried without a PLC could be used.
+
+    Raises:
+        XedgeError: When it could not.
+    """
+    for table in file.buses:
+        table.kind.bus(table.options)
+    feed = open_feed(file.source)
+    try:
+        _lane_config(file, feed, open_bundle(file.lane.bundle))
+        for table in file.buses:
+            file.control.link(feed.counts_per_mm, table.plc_beats)
+    except ConfigError as error:
+        raise ConfigError(f"{file.path}: {error.what}", expected=error.expected,
+                          found=error.found, remedy=error.remedy) from error  # fmt: skip
+    finally:
+        feed.close()
