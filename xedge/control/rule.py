@@ -110,6 +110,7 @@ class PlcRule:
         self._words: Sequence[int] = ()
         self._header: Header | None = None  # None while the last image read was not sound
         self._epoch = 0
+        self._decisions = 0
         self._heartbeat = -1  # of the last sound image; none yet
         self._changed_ms = 0
         self._alive = False
@@ -132,6 +133,11 @@ class PlcRule:
     def heartbeat(self) -> int:
         """The lane's heartbeat as it was read last; 0 before the first sound image."""
         return max(self._heartbeat, 0)
+
+    @property
+    def decisions(self) -> int:
+        """Decisions that the lane has made by the last sound image, taken over or not."""
+        return self._decisions
 
     @property
     def alive(self) -> bool:
@@ -163,7 +169,7 @@ class PlcRule:
                 self._alive = False  # a beat of this epoch must be seen first
             elif header.heartbeat != self._heartbeat:
                 self._alive, self._changed_ms = True, now_ms
-            self._heartbeat = header.heartbeat
+            self._heartbeat, self._decisions = header.heartbeat, header.decisions
         if (now_ms - self._changed_ms) % U32 > self.config.heartbeat_limit_ms:
             self._alive = False
         self._watch_belt(encoder)

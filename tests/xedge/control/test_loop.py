@@ -1,0 +1,371 @@
+"""The whole loop: a belt, a lane, real buses, and simulated PLCs that divert what is not CLEAR.
+
+The clock is accelerated: the belt moves a strip on when every PLC has been scanned and, unless a
+fault is on, has seen every decision that was made. So nothing depends on how fast this machine is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xedge.control.board import new_epoch
+from xedge.control.image import LaneState
+from xedge.control.link import Link, LinkConfig
+from xedge.control.rule import RuleConfig, Why
+from xedge.control.simplc import BeltClock, Diverted, SimPlc
+from xedge.engines.fake import around_dense_matter
+from xedge.errors import BusError, ConfigError
+from xedge.lane import LaneConfig, run_lane
+from xedge.scanner.flatfield import FlatField
+from xedge.sim.belt import SimulatedBelt
+from xedge.sim.correction import flat_field
+from xedge.sim.physics import ScannerModel
+from xedge.types import AIR_COUNTS, U8, Decision, Detections, Scan, Strip, Verdict
+
+PATIENCE_S = 20.0
+ELEMENTS, LINE_NS, STRIP = 32, 1_000_000, 32
+QUICK = LinkConfig(valid_counts=3200, beat_s=0.01, poll_s=0.002, plc_limit_s=60,
+                   retry_first_s=0.01, retry_most_s=0.05)  # fmt: skip
+RULE = RuleConfig(heartbeat_limit_ms=60_000)
+DIVERTER = 2900
+
+
+@dataclass
+class Belt:
+    """A small belt: bags of 300 to 420 lines, 400 lines apart, every third with something dense."""
+
+    bags: int
+    extents: list[tuple[int, int]] = field(default_factory=list)
+    alarms: set[int] = field(default_factory=set)
+
+    @property
+    def flat_field(self) -> FlatField:
+        shape = (2, ELEMENTS)
+        return FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
+                         np.zeros(shape, np.bool_))  # fmt: skip
+
+    def __post_init__(self) -> None:
+        line = 400
+        for bag in range(1, self.bags + 1):
+            self.extents.append((line, line + 300 + 40 * (bag % 4) - 1))
+            if bag % 3 == 0:
+                self.alarms.add(bag)
+            line = self.extents[-1][1] + 401
+        self.lines = line
+
+    def __iter__(self) -> Iterator[Strip]:
+        low = np.full((self.lines, ELEMENTS), AIR_COUNTS, np.uint16)
+        for bag, (head, tail) in enumerate(self.extents, 1):
+            low[head : tail + 1, 6:26] = 40_000
+            if bag in self.alarms:
+                low[head + 100 : head + 140, 10:20] = 5_000
+        for first in range(0, self.lines, STRIP):
+            rows = slice(first, min(first + STRIP, self.lines))
+            encoder = np.arange(rows.start, rows.stop, dtype=np.int64)
+            part = low[rows].copy()
+            yield Strip(first, encoder, part, part.copy(), rows.stop * LINE_NS)
+
+
+@dataclass
+class Conveyor:
+    """Moves a belt and scans its PLCs, all in the lane's own thread.
+
+    ``faults`` are called with True when their bag's head passes the beam, and with False when the
+    belt has moved on by ``fault_counts``; between them nobody waits for the PLCs.
+    """
+
+    strips: Any
+    plcs: list[SimPlc]
+    links: list[Link]
+    faults: dict[int, Callable[[bool], None]] = field(default_factory=dict)
+    fault_counts: int = 1500
+    encoder: int = 0
+    published: int = 0
+    on: Callable[[bool], None] | None = None
+    off_at: int = 0
+    disturbed: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gone: list[list[Diverted]] = [[] for _ in self.plcs]
+
+    def __iter__(self) -> Iterator[Strip]:
+        self.settle()
+        for strip in self.strips:
+            self.move(int(strip.encoder[-1]))
+            yield strip
+
+    def run_out(self) -> None:
+        """Move on until every bag has passed the diverter."""
+        while not all(plc.done for plc in self.plcs):
+            self.move(self.encoder + STRIP)
+
+    def move(self, encoder: int) -> None:
+        self.encoder = encoder
+        self.switch_faults()
+        for number, plc in enumerate(self.plcs):
+            until = time.monotonic() + PATIENCE_S
+            while True:
+                self.gone[number] += plc.scan(encoder, self.now_ms())
+                if self.on is not None or plc.rule.decisions == self.published:
+                    break
+                assert time.monotonic() < until, f"PLC {number} does not see a decision"
+                time.sleep(0.001)
+
+    def switch_faults(self) -> None:
+        head = next((head for head in self.faults if head <= self.encoder), None)
+        if self.on is None and head is not None:
+            self.on, self.off_at = self.faults.pop(head), self.encoder + self.fault_counts
+            self.on(True)
+            self.disturbed.append((self.encoder, self.encoder))
+        if self.on is not None:
+            self.disturbed[-1] = (self.disturbed[-1][0], self.encoder)
+            if self.encoder >= self.off_at:
+                self.on(False)
+                self.on = None
+                self.settle()
+
+    def settle(self) -> None:
+        """Stand until every PLC and every link hears the other."""
+        for number, (plc, link) in enumerate(zip(self.plcs, self.links, strict=True)):
+            until = time.monotonic() + PATIENCE_S
+            while not (plc.rule.ready and link.status.connected and link.status.plc_alive):
+                assert time.monotonic() < until, f"PLC {number} is not heard: {link.status}"
+                self.gone[number] += plc.scan(self.encoder, self.now_ms())
+                time.sleep(0.001)
+
+    @staticmethod
+    def now_ms() -> int:
+        return int(time.monotonic() * 1000) % 2**32
+
+
+@dataclass
+class Outcome:
+    decisions: list[Decision]
+    conveyor: Conveyor
+
+    def check(self, extents: list[tuple[int, int]]) -> None:
+        """Of every PLC: only CLEAR passes, and every CLEAR that no fault disturbed."""
+        clear = {d.bag for d in self.decisions if d.verdict is Verdict.CLEAR}
+        assert len(self.decisions) == len(extents)
+        for gone in self.conveyor.gone:
+            assert [bag.number for bag in gone] == list(range(1, len(extents) + 1))
+            passed = {bag.number for bag in gone if bag.passed}
+            assert passed <= clear
+            assert all(bag.bag == bag.number for bag in gone if bag.passed)
+            for bag in gone:
+                if bag.number in clear and not bag.passed:
+                    assert any(
+                        bag.head - STRIP <= end and start <= bag.tail + QUICK.valid_counts
+                        for start, end in self.conveyor.disturbed
+                    ), f"{bag} was diverted without need"
+                    assert bag.why is not Why.DECIDED or bag.verdict is Verdict.NOT_CLEARED
+
+
+def run_loop(
+    rigs: list[Any],
+    strips: Any,
+    flat: FlatField,
+    extents: list[tuple[int, int]],
+    config: LaneConfig,
+    screen: Callable[[U8], Detections],
+    faults: dict[int, Callable[[bool], None]],
+) -> Outcome:
+    plcs = [SimPlc(rig.port, extents, DIVERTER, RULE) for rig in rigs]
+    decisions: list[Decision] = []
+    epoch = new_epoch()
+    with ExitStack() as stack:
+        links = [stack.enter_context(Link(rig.bus, QUICK, epoch)) for rig in rigs]
+        conveyor = Conveyor(strips, plcs, links, faults)
+
+        def publish(decision: Decision, scan: Scan | None) -> None:
+            decisions.append(decision)
+            conveyor.published += 1
+            for link in links:
+                link.publish(decision)
+
+        for link in links:
+            link.set_state(LaneState.RUNNING)
+        report = run_lane(conveyor, screen, flat, config, on_decision=publish)
+        assert report.errors == ()
+        assert report.ledger.balanced
+        for link in links:
+            link.set_state(LaneState.DRAINING)
+        conveyor.run_out()
+    return Outcome(decisions, conveyor)
+
+
+def small_loop(rigs: list[Any], bags: int, faults: dict[int, Callable[[bool], None]]) -> Outcome:
+    belt = Belt(bags)
+    # The work takes real time, which counts as belt: no bag may be late for that.
+    config = LaneConfig(deadline_counts=10**6, bag_limit_s=3600)
+    heads = {belt.extents[bag - 1][0]: fault for bag, fault in faults.items()}
+    outcome = run_loop(
+        rigs, belt, belt.flat_field, belt.extents, config, around_dense_matter, heads
+    )
+    found = {d.bag for d in outcome.decisions if d.verdict is Verdict.ALARM}
+    assert found == belt.alarms
+    outcome.check(belt.extents)
+    return outcome
+
+
+def all_pass(outcome: Outcome) -> None:
+    for gone in outcome.conveyor.gone:
+        assert {bag.number for bag in gone if bag.passed} == {
+            d.bag for d in outcome.decisions if d.verdict is Verdict.CLEAR
+        }
+
+
+def modbus_faults(rig: Any, proxy: Any) -> dict[str, Callable[[bool], None]]:
+    """Ways in which the network to a PLC breaks, and a PLC that loses its memory."""
+
+    def power(off: bool) -> None:
+        rig.port.close() if off else rig.port.connect()
+
+    return {
+        "refused": lambda on: proxy.refuse() if on else proxy.listen(),
+        "reset": lambda on: proxy.reset() if on else None,
+        "stalled": lambda on: proxy.stall() if on else proxy.resume(),
+        "power": lambda on: power(on),
+    }
+
+
+@pytest.fixture
+def modbus_behind_proxy(
+    rig_modules: dict[str, Any], tmp_path: Path, faulty_proxy: Callable[[int], Any]
+) -> Iterator[tuple[Any, Any]]:
+    """A lane that is client of a PLC, with a proxy between them."""
+    module = rig_modules["rig_modbus"]
+    with module.client(tmp_path) as rig:
+        proxy = faulty_proxy(rig.options.port)
+        rig.bus = module.ModbusBus(replace(rig.options, port=proxy.port, timeout_s=0.2))
+        yield rig, proxy
+
+
+def test_exactly_the_bags_that_are_not_clear_are_diverted(rig: Any) -> None:
+    all_pass(small_loop([rig], 9, {}))
+
+
+def test_two_buses_at_once_divert_the_same_bags(
+    rig_modules: dict[str, Any], tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        kinds = [rig_modules["rig_modbus"].client, rig_modules["rig_modbus"].server]
+        rigs = [stack.enter_context(kind(tmp_path)) for kind in kinds]
+        outcome = small_loop(rigs, 9, {})
+    all_pass(outcome)
+    assert [bag.passed for bag in outcome.conveyor.gone[0]] == [
+        bag.passed for bag in outcome.conveyor.gone[1]
+    ]
+
+
+def test_with_every_fault_of_the_network_no_bag_passes_that_is_not_clear(
+    modbus_behind_proxy: tuple[Any, Any],
+) -> None:
+    rig, proxy = modbus_behind_proxy
+    faults = modbus_faults(rig, proxy)
+    outcome = small_loop([rig], 30, {4: faults["refused"], 11: faults["stalled"],
+                                     18: faults["reset"], 24: faults["power"]})  # fmt: skip
+    passed = [bag for bag in outcome.conveyor.gone[0] if bag.passed]
+    assert len(outcome.conveyor.disturbed) == 4
+    assert len(passed) >= 5, "and the others do"
+
+
+def test_a_lane_that_was_started_anew_clears_nothing_of_before(rig: Any) -> None:
+    """Its bags count from one again, and its epoch is another one."""
+    belt = Belt(2)
+    plc = SimPlc(rig.port, belt.extents, DIVERTER, RULE)
+    now = Conveyor.now_ms
+    for epoch in (1, 2):
+        with Link(rig.bus, QUICK, epoch) as link:
+            link.set_state(LaneState.RUNNING)
+            until = time.monotonic() + PATIENCE_S
+            while not (plc.rule.ready and plc.rule.epoch == epoch):
+                plc.scan(0 if epoch == 1 else 1100, now())
+                assert time.monotonic() < until
+            if epoch == 1:
+                head, tail = belt.extents[0]
+                link.publish(Decision(1, Verdict.CLEAR, encoder_head=head, encoder_tail=tail))
+                while plc.rule.acknowledged != 1:
+                    plc.scan(tail + 20, now())
+                    assert time.monotonic() < until
+            else:
+                gone = plc.scan(belt.extents[0][0] + DIVERTER, now())
+                assert [(bag.passed, bag.why) for bag in gone] == [(False, Why.EPOCH)]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3000)
+def test_a_thousand_simulated_bags_over_two_buses_with_faults(
+    modbus_behind_proxy: tuple[Any, Any], rig_modules: dict[str, Any], tmp_path: Path
+) -> None:
+    """Real bags of the simulator, 1,000 of them; the detector is the fake one: anything dense."""
+    rig, proxy = modbus_behind_proxy
+    faults = list(modbus_faults(rig, proxy).values())
+    scanner = ScannerModel()
+    belt = SimulatedBelt(5, 1000, 0.5, scanner=scanner)
+    extents = [(bag.first_line, bag.last_line) for bag in belt.truth]
+    heads = {extents[bag - 1][0]: faults[bag // 40 % 4] for bag in range(20, 1000, 40)}
+    second = rig_modules.get("rig_opcua") or rig_modules["rig_modbus"]
+    with (getattr(second, "opcua", None) or second.server)(tmp_path) as other:
+        outcome = run_loop(
+            [rig, other], belt, flat_field(scanner, 5, 5), extents,
+            LaneConfig(deadline_counts=10**6, bag_limit_s=3600), dense_enough, heads,
+        )  # fmt: skip
+    outcome.check(extents)
+    for gone in outcome.conveyor.gone:
+        assert sum(bag.passed for bag in gone) > 300
+
+
+def dense_enough(planes: U8) -> Detections:
+    """A detector that finds something in about half of the simulator's bags."""
+    return around_dense_matter(np.where(planes < 60, planes, 255).astype(np.uint8))
+
+
+def test_a_diverter_nearer_than_the_longest_bag_is_refused() -> None:
+    with pytest.raises(ConfigError, match="too close to the beam.*a bag of 300"):
+        SimPlc(_Nobody(), [(0, 300)], 300)  # type: ignore[arg-type]
+
+
+def test_a_bus_that_fails_diverts_everything_and_is_connected_again() -> None:
+    nobody = _Nobody()
+    plc = SimPlc(nobody, [(0, 300)], 400)  # type: ignore[arg-type]
+    gone = [bag for encoder in (0, 350, 400) for bag in plc.scan(encoder, encoder)]
+    assert [(bag.passed, bag.why) for bag in gone] == [(False, Why.NO_IMAGE)]
+    assert plc.done
+    assert plc.failures == nobody.connections == 6
+
+
+class _Nobody:
+    connections = 0
+
+    def connect(self) -> None:
+        self.connections += 1
+        raise BusError("nobody is there")
+
+    def read(self) -> bytes:
+        raise BusError("nobody is there")
+
+    def write(self, commands: bytes) -> None:
+        raise BusError("nobody is there")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_belt_stands_until_it_is_started() -> None:
+    now = [5.0]
+    clock = BeltClock(100.0, lambda: now[0])
+    now[0] = 6.0
+    assert clock.encoder == 0
+    clock.start()
+    now[0] = 8.5
+    clock.start()
+    assert clock.encoder == 250
