@@ -11,6 +11,7 @@ water; `_material` undoes most of that (see there). Brightness comes from ``-ln(
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -38,14 +39,39 @@ Behind thick metal they are most of what is read, and would draw its ratio to th
 _SOFT = 60.0
 """Counts: about the noise there, below which a difference of counts means nothing."""
 
-_INKS: tuple[tuple[float, tuple[float, float, float]], ...] = (
-    (0.00, (0.06, 0.40, 1.10)),  # organic: orange
-    (0.20, (0.10, 0.38, 1.06)),
-    (0.53, (0.76, 0.22, 0.84)),  # aluminium, glass, salts: green
-    (0.85, (1.10, 0.50, 0.12)),  # steel: blue
-    (1.60, (1.10, 0.74, 0.16)),  # copper and heavier, thick: violet-blue
+Ink = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Palette:
+    """A colour map of the trade: which colour a material has, and how dark it becomes.
+
+    Attributes:
+        inks: Material number (see `_material`), rising, and how strongly its colour absorbs red,
+            green, blue.
+        gain: How dark matter is shown: the ink's depth at an attenuation of 1.
+        power: Exponent of the attenuation in that depth.
+        deepest: Depth of ink that none gets beyond, so that thick matter keeps some of its colour.
+        air: What air looks like, as a grey or colour of 0 to 1 a channel.
+    """
+
+    inks: tuple[tuple[float, Ink], ...]
+    gain: float = 0.9
+    power: float = 0.75
+    deepest: float = math.inf
+    air: Ink = (1.0, 1.0, 1.0)
+
+
+TRADE = Palette(
+    inks=(
+        (0.00, (0.06, 0.40, 1.10)),  # organic: orange
+        (0.20, (0.10, 0.38, 1.06)),
+        (0.53, (0.76, 0.22, 0.84)),  # aluminium, glass, salts: green
+        (0.85, (1.10, 0.50, 0.12)),  # steel: blue
+        (1.60, (1.10, 0.74, 0.16)),  # copper and heavier, thick: violet-blue
+    )
 )
-"""Material number (see `_material`) and how strongly its colour absorbs red, green, blue."""
+"""The palette of every picture that is shown to people."""
 
 
 def _material(ratio: F64, depth: F64) -> F64:
@@ -70,16 +96,18 @@ def _ratio_axis() -> F64:
     return axis
 
 
-@functools.cache
-def _palette() -> U8:
+@functools.lru_cache(maxsize=48)
+def _colours(palette: Palette = TRADE) -> U8:
     """RGB of every depth and ratio, uint8 ``[512, 512, 4]``; the fourth byte is not used."""
     depth, ratio = _depth_axis()[:, None], _ratio_axis()[None, :]
     number = _material(ratio, depth)
-    stops = [stop for stop, _ in _INKS]
-    seen = 0.9 * depth**0.75
+    stops = [stop for stop, _ in palette.inks]
+    seen = palette.gain * depth**palette.power
+    if palette.deepest < math.inf:
+        seen = -palette.deepest * np.expm1(-seen / palette.deepest)
     light = np.empty((_DEPTHS, _RATIOS, 3))
     for channel in range(3):
-        ink = np.interp(number, stops, [colour[channel] for _, colour in _INKS])
+        ink = np.interp(number, stops, [colour[channel] for _, colour in palette.inks])
         light[..., channel] = np.exp(-ink * seen - 0.08 * seen**2)
     # The last tenth of the range fades to black, which no ink reaches by itself.
     light *= np.clip((_DEPTH_LIMIT - depth) / (0.1 * _DEPTH_LIMIT), 0.0, 1.0)[..., None]
@@ -87,10 +115,10 @@ def _palette() -> U8:
     # thinner: more of a material is never brighter.
     total = light.sum(axis=2)
     light *= (np.minimum.accumulate(total, axis=0) / np.maximum(total, 1e-12))[..., None]
-    palette = np.zeros((_DEPTHS, _RATIOS, 4), np.uint8)
-    palette[..., :3] = np.rint(255.0 * light)
-    palette.flags.writeable = False
-    return palette
+    colours = np.zeros((_DEPTHS, _RATIOS, 4), np.uint8)
+    colours[..., :3] = np.rint(255.0 * light * palette.air)
+    colours.flags.writeable = False
+    return colours
 
 
 def _attenuation(stray: int) -> F64:
@@ -120,12 +148,13 @@ def _count_tables() -> tuple[F32, F32, npt.NDArray[np.int32]]:
     return low.astype(np.float32), high.astype(np.float32), rows.astype(np.int32) * _RATIOS
 
 
-def pseudo_colour(low: U16, high: U16) -> U8:
+def pseudo_colour(low: U16, high: U16, palette: Palette = TRADE) -> U8:
     """A picture for people of a dual-energy pair, uint8 RGB ``[h, w, 3]``; air is white.
 
     Args:
         low: Corrected low-energy counts, uint16 ``[h, w]``; air is `AIR_COUNTS`.
         high: Corrected high-energy counts, the same shape.
+        palette: Another maker's colours, and air, than ours.
 
     Raises:
         ImageError: When the two are not equally large uint16 images.
@@ -149,7 +178,7 @@ def pseudo_colour(low: U16, high: U16) -> U8:
     index = rows[high]
     index += ratio.astype(np.int32)
     # One 32-bit word a pixel is gathered three times faster than three bytes.
-    words = _palette().view(np.uint32).reshape(-1)[index]
+    words = _colours(palette).view(np.uint32).reshape(-1)[index]
     rgba = words.view(np.uint8).reshape(*low.shape, 4)
     return np.ascontiguousarray(rgba[..., :3])
 
@@ -168,7 +197,7 @@ def _inverse() -> tuple[U16, U16]:
     depths, ratios = _depth_axis(), _ratio_axis()
     # A picture cannot hold what lies below its palette's black; 0.85 keeps a trace of light.
     usable = depths <= 0.85 * _DEPTH_LIMIT
-    colours = _palette()[usable, :, :3].reshape(-1, 3)
+    colours = _colours(TRADE)[usable, :, :3].reshape(-1, 3)
     levels = np.arange(32) * np.float32(255 / 31)
     centres = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
     # One colour of the palette a cell, the nearest to its centre, leaves few enough to search.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from xedge.errors import ImageError
 from xedge.preprocess import (
     Placement,
-    _palette,
+    _colours,
     counts_from_pseudo_colour,
     pad_planes,
     pseudo_colour,
@@ -68,7 +68,7 @@ def test_steel_is_blue_thin_and_thick(depth, ratio) -> None:
 def test_more_of_a_material_is_never_brighter() -> None:
     """Down every column of the palette. Whole counts may move a pixel to the next column."""
     # Green may gain on red as the material number rises with depth, so the sum is what falls.
-    total = _palette()[..., :3].astype(int).sum(axis=2)
+    total = _colours()[..., :3].astype(int).sum(axis=2)
     gained = total - np.minimum.accumulate(total, axis=0)
     assert gained.max() <= 3  # each of three values is rounded to a whole grey level
 

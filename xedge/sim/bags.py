@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from xedge.errors import ConfigError
-from xedge.sim import CLASSES, clutter
+from xedge.sim import CLASSES, clutter, hardware
+from xedge.sim.clutter import Builder
 from xedge.sim.materials import grey
 from xedge.sim.occlusion import covered_share, level, tight_box
 from xedge.sim.parts import Part, Projection, project
@@ -36,6 +39,10 @@ class BagConfig:
         density: Everyday things in a bag of 450 x 350 mm, on average.
         garments: Pieces of clothing in such a bag, on average.
         margin_lines: Fewest and most lines of air before and after the bag.
+        labels: Classes that labelled objects are drawn from; one given twice is twice as likely.
+        hardware: Odds and ends of metal (`xedge.sim.hardware`) in such a bag, on average.
+        turn: Largest angle of a bag to the belt, degrees either way, all alike; a bag that would
+            be wider than the detector lies less aslant.
 
     Raises:
         ConfigError: On values without meaning.
@@ -49,6 +56,9 @@ class BagConfig:
     density: float = 8.0
     garments: float = 8.0
     margin_lines: tuple[int, int] = (12, 40)
+    labels: tuple[str, ...] = CLASSES
+    hardware: float = 0.0
+    turn: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("length_mm", "width_mm", "margin_lines"):
@@ -71,9 +81,18 @@ class BagConfig:
                 expected="clean in 0..1, objects in 1..8",
                 found=f"clean {self.clean}, objects {self.objects}",
             )
-        if min(self.density, self.garments, self.few) < 0:
+        densities = (self.density, self.garments, self.hardware, self.few)
+        if min(densities) < 0:
+            raise ConfigError("a density is negative", found=", ".join(map(str, densities)))
+        if not self.labels or not set(self.labels) <= set(CLASSES):
             raise ConfigError(
-                "a density is negative", found=f"{self.density}, {self.garments}, {self.few}"
+                "labelled objects cannot be packed",
+                expected=f"one or more of {', '.join(CLASSES)}",
+                found=", ".join(self.labels) or "none",
+            )
+        if not 0 <= self.turn <= 90:
+            raise ConfigError(
+                "a bag cannot be turned", expected="0..90 degrees", found=str(self.turn)
             )
 
 
@@ -157,8 +176,16 @@ def compose(seed: int, config: BagConfig, scanner: ScannerModel) -> PackedBag:
     space = _Space(rng, shell, origin, scale, np.asarray(canvas.any(axis=0)))
     fullness = length * width / (450.0 * 350.0)
     _pack_clothes(space, canvas, config.garments * fullness)
-    _pack_things(space, canvas, config.density * fullness)
-    return PackedBag(canvas, _pack_labelled(space, canvas, _labels(rng, config)))
+    _pack_things(space, canvas, config.density * fullness, clutter.BUILDERS)
+    if config.hardware:
+        _pack_things(space, canvas, config.hardware * fullness, hardware.BUILDERS)
+    placed = _pack_labelled(space, canvas, _labels(rng, config))
+    if config.turn:
+        canvas, placed = _turn(rng, canvas, placed, config)
+    return PackedBag(
+        canvas,
+        tuple(t for label, drawn in placed if (t := _truth(label, drawn, canvas)) is not None),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +239,7 @@ def _labels(rng: np.random.Generator, config: BagConfig) -> list[str]:
         return []
     weights = config.few ** np.arange(config.objects)
     count = 1 + int(rng.choice(config.objects, p=weights / weights.sum()))
-    return [CLASSES[int(k)] for k in rng.integers(0, len(CLASSES), count)]
+    return [config.labels[int(k)] for k in rng.integers(0, len(config.labels), count)]
 
 
 def _pack_clothes(space: _Space, canvas: F32, expected: float) -> None:
@@ -251,22 +278,27 @@ def _inside(space: _Space, piece: Projection) -> Projection:
     return Projection(int(x), int(y), piece.basis_cm)
 
 
-def _pack_things(space: _Space, canvas: F32, expected: float) -> None:
-    names = list(clutter.BUILDERS)
-    weights = np.array([clutter.BUILDERS[name][1] for name in names])
+def _pack_things(
+    space: _Space, canvas: F32, expected: float, builders: Mapping[str, tuple[Builder, float]]
+) -> None:
+    names = list(builders)
+    weights = np.array([builders[name][1] for name in names])
     weights = weights / weights.sum()
     for _ in range(int(space.rng.poisson(expected))):
         name = names[int(space.rng.choice(len(names), p=weights))]
         for _ in range(_TRIES_OF_A_THING):
-            drawn = space.place(clutter.BUILDERS[name][0](space.rng), 0.25)
+            drawn = space.place(builders[name][0](space.rng), 0.25)
             if drawn is not None and space.holds(drawn):
                 drawn.add_to(canvas)
                 break
 
 
-def _pack_labelled(space: _Space, canvas: F32, labels: list[str]) -> tuple[TruthObject, ...]:
-    """Place the labelled objects last; overlaps among them stay small."""
-    placed: list[tuple[str, Projection]] = []
+Placed = list[tuple[str, Projection]]
+
+
+def _pack_labelled(space: _Space, canvas: F32, labels: list[str]) -> Placed:
+    """The labelled objects, placed last; overlaps among them stay small."""
+    placed: Placed = []
     for label in labels:
         for _ in range(_TRIES):
             drawn = space.place(make_threat(label, space.rng).parts, 0.3)
@@ -277,9 +309,43 @@ def _pack_labelled(space: _Space, canvas: F32, labels: list[str]) -> tuple[Truth
                 break
     for _, drawn in placed:
         drawn.add_to(canvas)
-    return tuple(
-        truth for label, drawn in placed if (truth := _truth(label, drawn, canvas)) is not None
-    )
+    return placed
+
+
+def _turn(
+    rng: np.random.Generator, canvas: F32, placed: Placed, config: BagConfig
+) -> tuple[F32, Placed]:
+    """The bag and its labelled objects aslant on the belt, on a canvas of as many lines."""
+    _, lines, elements = canvas.shape
+    rows, columns = (np.flatnonzero(canvas.any(axis=(0, axis))) for axis in (2, 1))
+    corners = np.array([(x, y) for x in columns[[0, -1]] for y in rows[[0, -1]]], np.float64)
+    angle = np.deg2rad(float(rng.uniform(-config.turn, config.turn)))
+    while True:
+        c, s = np.cos(angle), np.sin(angle)
+        turned = corners @ np.array([[c, s], [-s, c]])
+        (left, top), (right, bottom) = turned.min(axis=0), turned.max(axis=0) + 1
+        if right - left <= elements or abs(angle) < 0.02:
+            break
+        angle *= 0.8
+    before, after = rng.integers(config.margin_lines[0], config.margin_lines[1] + 1, 2)
+    slack = max(0.0, elements - (right - left))
+    shift = np.array([float(rng.uniform(0, slack)) - left, float(before) - top])
+    matrix = np.array([[c, -s, shift[0]], [s, c, shift[1]]])
+    lines = int(np.ceil(bottom - top)) + int(before) + int(after)
+    size = (elements, lines)
+
+    def moved(drawn: Projection) -> Projection:
+        # Over the whole canvas, so that its pixels fall on those of the bag.
+        own = np.zeros_like(canvas)
+        drawn.add_to(own)
+        return Projection(0, 0, _warped(own, matrix, size))
+
+    return _warped(canvas, matrix, size), [(label, moved(drawn)) for label, drawn in placed]
+
+
+def _warped(matter: F32, matrix: npt.NDArray[np.float64], size: tuple[int, int]) -> F32:
+    planes = [cv2.warpAffine(p, matrix, size, flags=cv2.INTER_LINEAR) for p in matter]
+    return np.stack(planes).astype(np.float32, copy=False)
 
 
 def _overlap(a: Projection, b: Projection) -> float:

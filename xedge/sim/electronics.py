@@ -36,9 +36,9 @@ def laptop(rng: np.random.Generator) -> tuple[Part, ...]:
                 "cell", Prism(rounded_rectangle(each - 3, width * 0.3, 2, x, width * 0.3), 4.2, 1.5)
             )
         )
-    board = (length * 0.62, width * 0.4)
+    area = (length * 0.62, width * 0.4)
     bx, by = rng.uniform(-0.12, 0.12) * length, -width * 0.24
-    parts += _board(rng, bx, by, board[0], board[1], 26)
+    parts += board(rng, bx, by, area[0], area[1], 26)
     pipe = smooth(
         np.array(
             [
@@ -73,7 +73,7 @@ def laptop(rng: np.random.Generator) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _board(
+def board(
     rng: np.random.Generator, x: float, y: float, length: float, width: float, chips: int
 ) -> list[Part]:
     """A circuit board with copper, packages, cans and connectors."""
@@ -119,7 +119,7 @@ def phone(rng: np.random.Generator) -> tuple[Part, ...]:
         Part("copper", Prism(ellipse(4, 4, length / 2 - 16, width / 2 - 16), 2.0, 1.0)),
         Part("steel", Prism(rounded_rectangle(14, 11, 2, -length / 2 + 12, -8), 2.2, 1.0)),
     ]
-    parts += _board(rng, length * 0.05, -width * 0.3, length * 0.75, width * 0.24, 14)
+    parts += board(rng, length * 0.05, -width * 0.3, length * 0.75, width * 0.24, 14)
     return tuple(parts)
 
 
@@ -135,7 +135,7 @@ def charger(rng: np.random.Generator) -> tuple[Part, ...]:
         Part("aluminium", Prism(ellipse(7, 7, -length * 0.25, width * 0.15), 14.0, 1.0)),
         Part("aluminium", Prism(rectangle(length * 0.3, 3, -length * 0.1, -width * 0.38), 14.0)),
     ]
-    parts += _board(rng, 0, 0, length - 10, width - 10, 12)
+    parts += board(rng, 0, 0, length - 10, width - 10, 12)
     for y in (-9.5, 9.5):
         parts.append(Part("brass", Prism(rectangle(19, 4.6, length / 2 + 9, y), 4.0, 2.3)))
     return tuple(parts) + cable(rng)
@@ -210,5 +210,5 @@ def camera(rng: np.random.Generator) -> tuple[Part, ...]:
         ),
         Part("glass", Prism(ellipse(lens - 5, lens - 5, 12, 0), 14.0, lens)),
     ]
-    parts += _board(rng, 8, -width * 0.2, length * 0.6, width * 0.4, 16)
+    parts += board(rng, 8, -width * 0.2, length * 0.6, width * 0.4, 16)
     return tuple(parts)

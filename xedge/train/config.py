@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from xedge.data.formats import FORMATS
 from xedge.errors import ConfigError
+from xedge.sim.bags import DEFAULT_SCANNER, BagConfig
+from xedge.sim.physics import ScannerModel
 from xedge.spec import Channels
 
-SIMULATED_PIXEL_MM: Final = 0.62
-"""Pitch of the simulated detector at the belt; a pixel of the planes is this times the binning."""
-
-
 VIEWS: Final = ("window", "whole")
+MOST_DISPLAYS: Final = 48
+"""As many palettes are kept at once (`xedge.preprocess`)."""
 MOST_OBJECTS: Final = 8
 """The simulator packs no more into a bag (`xedge.sim.bags.BagConfig`)."""
 
@@ -57,11 +57,21 @@ class SimulatedData:
         clean: Share of training bags without a labelled object.
         val_clean: The same of held-out bags; without it they keep the simulator's own share.
         objects: Most labelled objects in a training bag, all counts alike; likewise.
+        bag: How bags are packed but for these counts (`xedge.sim.bags.BagConfig`).
+        elements: Detector elements across the belt.
+        pitch_mm: Pitch of an element, and of a line, at the belt.
         binning: Detector elements and lines averaged into one pixel, each way.
         height: Height of a window in pixels.
         width: Width of a window in pixels.
         min_visible: Share of a box that must lie inside a window for it to be taught.
         tone: Spread of the tone exponent drawn for each window, 0 for none.
+        displays: How many screens a training bag may be shown on, with their own colours, contrast
+            and sharpening (`xedge.sim.display`); 0 for our palette alone. Pseudo-colour only.
+        air: Most air that is left on each side of a bag, as a share of the bag's size; held-out
+            bags have none. Without it there is all the air of the belt. Whole bags in
+            pseudo-colour only.
+        tip: Share of training bags into which an object is projected that was cut out of a
+            training picture of the set in the recipe's ``held_out``.
         cache: Folder where bags that were simulated once are kept.
     """
 
@@ -75,15 +85,21 @@ class SimulatedData:
     clean: float = 0.1
     val_clean: float | None = None
     objects: int = 5
+    bag: BagConfig = field(default_factory=BagConfig)
+    elements: int = DEFAULT_SCANNER.elements
+    pitch_mm: float = DEFAULT_SCANNER.pitch_mm
     binning: int = 2
     height: int = 416
     width: int = 416
     min_visible: float = 0.6
     tone: float = 0.15
+    displays: int = 0
+    air: float | None = None
+    tip: float = 0.0
     cache: str = "runs/bags"
 
     def __post_init__(self) -> None:
-        share = "0..1"
+        share, colour = "0..1", self.channels is Channels.PSEUDO_COLOUR
         sound = {
             "format": (self.format == "simulated", "simulated"),
             "view": (self.view in VIEWS, " or ".join(VIEWS)),
@@ -94,6 +110,15 @@ class SimulatedData:
             "objects": (1 <= self.objects <= MOST_OBJECTS, f"1..{MOST_OBJECTS}"),
             "min_visible": (0 <= self.min_visible <= 1, share),
             "tone": (0 <= self.tone <= 1, share),
+            "displays": (
+                0 <= self.displays <= (MOST_DISPLAYS if colour else 0),
+                f"0..{MOST_DISPLAYS} of pseudo-colour, else 0",
+            ),
+            "air": (
+                self.air is None or (0 <= self.air <= 2 and colour and self.view == "whole"),
+                "0..2, of whole bags in pseudo-colour",
+            ),
+            "tip": (0 <= self.tip <= 1, share),
         }
         refuse_unsound("data", self, sound)
         train = range(self.train_seed, self.train_seed + self.train_bags)
@@ -115,7 +140,18 @@ class SimulatedData:
     @property
     def pixel_mm(self) -> float:
         """Size of a pixel of the planes at the belt, millimetres."""
-        return round(SIMULATED_PIXEL_MM * self.binning, 6)
+        return round(self.pitch_mm * self.binning, 6)
+
+    @property
+    def scanner(self) -> ScannerModel:
+        """What scans the bags."""
+        return ScannerModel(elements=self.elements, pitch_mm=self.pitch_mm)
+
+    def packing(self, *, train: bool) -> BagConfig:
+        """How bags are packed to train on, or to watch a run by."""
+        if train:
+            return replace(self.bag, clean=self.clean, objects=self.objects, few=1.0)
+        return self.bag if self.val_clean is None else replace(self.bag, clean=self.val_clean)
 
 
 @dataclass(frozen=True, kw_only=True)

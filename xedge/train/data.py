@@ -9,7 +9,8 @@ from xedge.data.files import files_digest
 from xedge.errors import ConfigError
 from xedge.train.bags import Windows
 from xedge.train.config import PictureData
-from xedge.train.pictures import Pictures, open_pictures
+from xedge.train.pictures import Pictures, PictureStore, objects_in, open_pictures
+from xedge.train.project import Donors
 from xedge.train.recipe import Recipe
 
 Items = Windows | Pictures
@@ -43,7 +44,12 @@ def open_data(
             remedy="Leave out --data, or train with --on NAME as well: `xedge train --list` shows "
             "the data sets that a recipe can learn from instead",
         )
-    return Windows(data, recipe.model.classes, recipe.seed, train=train)
+    donors = None
+    if train and data.tip and recipe.held_out is not None:
+        images = open_pictures(recipe.held_out, recipe.model.classes, root, train=True, bad=bad)
+        store = PictureStore(images, recipe.held_out)
+        donors = Donors(store.load, objects_in(images), data.channels)
+    return Windows(data, recipe.model.classes, recipe.seed, train=train, donors=donors)
 
 
 def data_digest(items: Items) -> str:

@@ -15,22 +15,15 @@ from xedge.data.defects import Finding
 from xedge.data.files import files_stamp
 from xedge.data.formats import open_set
 from xedge.data.image_set import ImageSet, Record, load_picture
-from xedge.data.tip import cut_out, insert
-from xedge.encode import AIR
-from xedge.errors import ConfigError, DataError
+from xedge.errors import ConfigError
 from xedge.train.batch import Item, to_item
 from xedge.train.config import PictureData
+from xedge.train.project import Donors
 from xedge.train.sample import Sample, augment, fit
 from xedge.train.stored import stored
 
 FITTING: Final = 1
 """Version of how pictures are decoded and fitted: raised when that changes, for the caches."""
-
-LEAST_CUT: Final = 6
-"""Pixels: an object narrower than this is nothing to project into another picture."""
-
-MIDDLES: Final = (0.1, 0.9)
-"""Where the middle of a projected object may lie, as shares of the picture's sides."""
 
 
 def open_pictures(
@@ -80,6 +73,11 @@ def open_pictures(
     return chosen
 
 
+def objects_in(images: ImageSet) -> tuple[int, ...]:
+    """Places of the pictures that have an object which is not difficult."""
+    return tuple(k for k, record in enumerate(images.records) if not record.difficult.all())
+
+
 class PictureStore:
     """Pictures fitted to a size, kept on disk one file each, so that a JPEG is decoded once."""
 
@@ -124,7 +122,7 @@ class Pictures(Dataset[Item]):
         self.images, self.data, self.seed, self.train = images, data, seed, train
         self.epoch = 0
         self.store = PictureStore(images, data)
-        self.donors = [k for k, record in enumerate(images.records) if not record.difficult.all()]
+        self.donors = Donors(self.store.load, objects_in(images), data.channels)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -141,36 +139,8 @@ class Pictures(Dataset[Item]):
         if self.train:
             sample = sample.taught()
             rng = np.random.default_rng((self.seed, self.epoch, index))
-            if self.donors and rng.random() < self.data.tip:
-                sample = self._project(sample, rng)
+            if self.donors.indices and rng.random() < self.data.tip:
+                sample = self.donors.project(sample, rng)
                 presence[sample.labels] = 1
             sample = augment(sample, rng, self.data.tone, self.data.channels)
         return to_item(record.name, sample, presence)
-
-    def _project(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """The sample with an object of another picture projected into it (TIP)."""
-        try:
-            donor = self.store.load(self.donors[int(rng.integers(len(self.donors)))]).taught()
-        except DataError:  # that picture is told of in its own turn: this one is sound
-            return sample
-        which = int(rng.integers(len(donor.labels))) if len(donor.labels) else -1
-        if which < 0 or (donor.boxes[which, 2:] - donor.boxes[which, :2]).min() < LEAST_CUT:
-            return sample
-        air = AIR[self.data.channels]
-        try:
-            cutout = cut_out(donor.planes, donor.boxes[which], air, self.data.channels)
-        except DataError:  # nothing stands out from its surroundings in that box
-            return sample
-        height, width = sample.inside or sample.planes.shape[1:]
-        x, y = (float(rng.uniform(*MIDDLES)) * side for side in (width, height))
-        planes = sample.planes.copy()
-        planes[:, :height, :width], box = insert(planes[:, :height, :width], cutout, x, y, rng, air)
-        if (box[2:] - box[:2]).min() < LEAST_CUT:
-            return sample
-        return replace(
-            sample,
-            planes=planes,
-            boxes=np.concatenate([sample.boxes, box[None].astype(np.float32)]),
-            labels=np.append(sample.labels, donor.labels[which]).astype(np.int32),
-            levels=np.append(sample.levels, 0).astype(np.int32),
-        )

@@ -87,6 +87,12 @@ class Recipe:
                 expected=f"data.train_bags of {self.optim.batch} or more",
                 found=str(self.data.train_bags),
             )
+        if isinstance(self.data, SimulatedData) and self.data.tip and self.held_out is None:
+            raise ConfigError(
+                "data.tip has no pictures to cut objects out of",
+                expected="a set of pictures in held_out",
+                found=f"tip = {self.data.tip} and no held_out",
+            )
         if self.held_out is not None:
             sizes = [(d.channels, d.height, d.width) for d in (self.data, self.held_out)]
             if sizes[0] != sizes[1]:

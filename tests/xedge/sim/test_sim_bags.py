@@ -123,6 +123,49 @@ def test_dense_bags_hide_more() -> None:
     assert covered[0.0] < covered[16.0] - 0.5
 
 
+def test_only_the_labels_that_are_asked_for_are_packed() -> None:
+    config = BagConfig(clean=0.0, labels=("gun", "gun", "knife"), density=0, garments=0)
+    bags = [compose(seed, config, COARSE) for seed in range(60)]
+    counts = Counter(item.label for bag in bags for item in bag.truth)
+    assert set(counts) == {"gun", "knife"}
+    # Two in three, of some 100: a deviation of 5, and guns are the smaller ones.
+    assert counts["gun"] > 1.2 * counts["knife"]
+
+
+def test_hardware_lies_on_what_is_packed_without_it() -> None:
+    few, many = (BagConfig(clean=1.0, hardware=h) for h in (0.0, 6.0))
+    gained = [
+        float(np.subtract(*(grey(compose(seed, c, COARSE).basis_cm).mean() for c in (many, few))))
+        for seed in range(6)
+    ]
+    assert min(gained) >= 0
+    assert np.mean(gained) > 0.02
+
+
+WIDE = ScannerModel(elements=640, pitch_mm=1.24)
+
+
+@given(seed=st.integers(0, 2**40))
+@settings(max_examples=8, deadline=None)
+def test_the_boxes_of_a_bag_that_lies_aslant_are_tight(seed: int) -> None:
+    bare = BagConfig(clean=0.0, objects=1, density=0, garments=0)
+    straight, aslant = (compose(seed, replace(bare, turn=t), WIDE) for t in (0.0, 60.0))
+    assert aslant.basis_cm.shape[0] == 3
+    assert aslant.basis_cm.shape[2] == 640
+    # Turning moves matter and makes none; a pixel is an average of its neighbours.
+    total = [float(grey(bag.basis_cm).sum()) for bag in (straight, aslant)]
+    assert total[1] == pytest.approx(total[0], rel=0.01)
+    for before, after in zip(straight.truth, aslant.truth, strict=True):
+        assert before.label == after.label
+        seen = grey(aslant.basis_cm)
+        x1, y1, x2, y2 = (int(v) for v in after.box)
+        for border in (seen[y1, x1:x2], seen[y2 - 1, x1:x2], seen[y1:y2, x1], seen[y1:y2, x2 - 1]):
+            assert border.max() > 0.03
+        # No turn makes a box larger than the diagonal of the straight one.
+        width, height = before.box[2] - before.box[0], before.box[3] - before.box[1]
+        assert max(x2 - x1, y2 - y1) <= np.hypot(width, height) + 4
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -132,6 +175,10 @@ def test_dense_bags_hide_more() -> None:
         {"length_mm": (500.0, 400.0)},
         {"width_mm": (100.0, 400.0)},
         {"margin_lines": (0, 5)},
+        {"labels": ()},
+        {"labels": ("gun", "sword")},
+        {"hardware": -1.0},
+        {"turn": 91.0},
     ],
 )
 def test_configurations_that_cannot_be(bad: dict[str, float]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,7 @@ from xedge.spec import Channels
 from xedge.train import bags
 from xedge.train.bags import MAKERS, BagStore, Making, Windows, simulate, simulator_digest, window
 from xedge.train.config import SimulatedData
+from xedge.train.project import Donors
 from xedge.train.sample import Sample
 
 DATA = SimulatedData(height=60, width=50, min_visible=0.6)
@@ -85,13 +87,13 @@ def test_the_digest_follows_all_that_makes_a_bag(
 
 def test_the_makers_are_all_that_a_bag_is_made_by() -> None:
     # What sees the belt's counts or the planes on their way into a bag.
-    tree = ast.parse(textwrap.dedent(inspect.getsource(simulate)))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(bags._made)))
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     homes = {getattr(bags, name).__module__ for name in used if hasattr(bags, name)
              and hasattr(getattr(bags, name), "__module__")}  # fmt: skip
     known = {module.__name__ for module in MAKERS} | {bags.__name__, "xedge.spec"}
     assert {h for h in homes if h.startswith("xedge") and not h.startswith("xedge.sim")} <= known
-    assert "xedge.preprocess" in homes
+    assert {"xedge.encode", "xedge.train.counts"} <= homes
 
 
 def test_training_windows_differ_by_epoch_and_held_out_ones_do_not(tmp_path: Path) -> None:
@@ -139,6 +141,79 @@ def test_a_whole_bag_in_colour_fills_the_picture(tmp_path: Path) -> None:
     # Air is white in a picture and there is air around a bag; matter has colours.
     assert (whole.planes[:, 0, 0] == 255).all()
     assert (np.ptp(whole.planes.astype(int), axis=0) > 60).any()
+
+
+COLOUR = SimulatedData(
+    channels=Channels.PSEUDO_COLOUR, view="whole", binning=1, height=96, width=96, elements=160,
+    pitch_mm=3.5, train_bags=4, val_bags=1, clean=0.0, tone=0.0,
+)  # fmt: skip
+
+
+def test_bags_are_shown_on_many_screens_and_simulated_once(tmp_path: Path) -> None:
+    data = replace(COLOUR, cache=str(tmp_path))
+    plain, many = (Windows(replace(data, displays=n), CLASSES, 0, train=True) for n in (0, 12))
+    assert plain.store.folder == many.store.folder
+    corners = set()
+    for many.epoch in range(6):
+        corners |= {many[k].planes[0, 0, 0].item() for k in range(len(many))}
+    assert len(corners) > 1  # the air of some screens is grey
+    assert {plain[k].planes[0, 0, 0].item() for k in range(len(plain))} == {255}
+    watched = [Windows(replace(data, displays=n), CLASSES, 0, train=False) for n in (0, 12)]
+    assert watched[0][0].planes.equal(watched[1][0].planes)
+
+
+def test_a_frame_brings_the_bag_forward(tmp_path: Path) -> None:
+    data = replace(COLOUR, cache=str(tmp_path))
+    whole, close = (Windows(replace(data, air=a), CLASSES, 0, train=True) for a in (None, 0.0))
+
+    def matter(items: Windows) -> float:
+        return float(np.mean([(items[k].planes.numpy() < 250).any(0).mean() for k in range(4)]))
+
+    assert matter(close) > 1.2 * matter(whole)
+    for k in range(4):
+        boxes = close[k].boxes.numpy()
+        assert (boxes >= 0).all()
+        assert (boxes <= 96).all()
+        assert len(boxes) == len(whole[k].boxes)
+
+
+def test_other_bags_and_other_scanners_are_kept_apart(tmp_path: Path) -> None:
+    data = replace(COLOUR, cache=str(tmp_path))
+    others = [data, replace(data, elements=200), replace(data, bag=BagConfig(hardware=1.0))]
+    folders = {Windows(d, CLASSES, 0, train=True).store.folder for d in others}
+    assert len(folders) == 3
+    assert data.pixel_mm == 3.5
+
+
+def test_objects_of_pictures_are_projected_and_taught(tmp_path: Path) -> None:
+    data = replace(COLOUR, tip=1.0, cache=str(tmp_path))
+    planes = np.full((3, 96, 96), 255, np.uint8)
+    planes[:, 30:60, 40:60] = np.array([30, 90, 200], np.uint8)[:, None, None]
+    labels, levels = np.array([1], np.int32), np.zeros(1, np.int32)
+    donor = Sample(planes, np.array([[40, 30, 60, 60]], np.float32), labels, levels)
+    donors = Donors(lambda _: donor, (0,), Channels.PSEUDO_COLOUR)
+    plain = Windows(replace(data, tip=0.0), CLASSES, 0, train=True, donors=donors)
+    with_donors = Windows(data, CLASSES, 0, train=True, donors=donors)
+    for k in range(4):
+        before, after = plain[k], with_donors[k]
+        assert len(after.labels) == len(before.labels) + 1
+        assert after.labels[-1] == 1
+        assert after.presence[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("displays", {"displays": 4, "channels": Channels.DUAL_ENERGY, "air": None}),
+        ("displays", {"displays": 1000}),
+        ("air", {"air": -0.1}),
+        ("air", {"air": 0.1, "view": "window"}),
+        ("tip", {"tip": 1.5}),
+    ],
+)
+def test_looks_that_cannot_be_are_refused(key: str, change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"data.{key} cannot be used"):
+        replace(COLOUR, **change)
 
 
 def test_a_view_that_there_is_not_is_refused() -> None:
