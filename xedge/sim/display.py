@@ -66,8 +66,8 @@ def sharpened(low: U16, high: U16, edges: float, radius: float) -> tuple[U16, U1
     """
     depth_low, depth = _depth(low), _depth(high)
     rim = depth - cv2.GaussianBlur(depth, (0, 0), radius)
-    factor = 1.0 + edges * rim / np.maximum(depth, np.float32(_THIN))
-    np.clip(factor, 0.0, _MOST, out=factor)
+    thickness = np.maximum(depth, np.float32(_THIN))
+    factor = np.clip(1.0 + edges * rim / thickness, 0.0, _MOST).astype(np.float32)
     return _counts(depth_low * factor), _counts(depth * factor)
 
 

@@ -58,8 +58,9 @@ class SimulatedData:
         val_clean: The same of held-out bags; without it they keep the simulator's own share.
         objects: Most labelled objects in a training bag, all counts alike; likewise.
         bag: How bags are packed but for these counts (`xedge.sim.bags.BagConfig`).
-        elements: Detector elements across the belt.
-        pitch_mm: Pitch of an element, and of a line, at the belt.
+        elements: Detector elements across the belt; another count than the simulator's own for
+            pseudo-colour only, since bundles prove themselves on what its own scanner counts.
+        pitch_mm: Pitch of an element, and of a line, at the belt, millimetres; likewise.
         binning: Detector elements and lines averaged into one pixel, each way.
         height: Height of a window in pixels.
         width: Width of a window in pixels.
@@ -110,6 +111,14 @@ class SimulatedData:
             "objects": (1 <= self.objects <= MOST_OBJECTS, f"1..{MOST_OBJECTS}"),
             "min_visible": (0 <= self.min_visible <= 1, share),
             "tone": (0 <= self.tone <= 1, share),
+            "elements": (
+                colour or self.elements == DEFAULT_SCANNER.elements,
+                f"{DEFAULT_SCANNER.elements} with dual energy",
+            ),
+            "pitch_mm": (
+                colour or self.pitch_mm == DEFAULT_SCANNER.pitch_mm,
+                f"{DEFAULT_SCANNER.pitch_mm} with dual energy",
+            ),
             "displays": (
                 0 <= self.displays <= (MOST_DISPLAYS if colour else 0),
                 f"0..{MOST_DISPLAYS} of pseudo-colour, else 0",
@@ -121,6 +130,7 @@ class SimulatedData:
             "tip": (0 <= self.tip <= 1, share),
         }
         refuse_unsound("data", self, sound)
+        _ = self.scanner  # refuses what cannot be
         train = range(self.train_seed, self.train_seed + self.train_bags)
         val = range(self.val_seed, self.val_seed + self.val_bags)
         if max(train.start, val.start) < min(train.stop, val.stop):

@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 
 from xedge.data.files import files_digest
+from xedge.data.image_set import ImageSet
 from xedge.errors import ConfigError
 from xedge.train.bags import Windows
 from xedge.train.config import PictureData
-from xedge.train.pictures import Pictures, PictureStore, objects_in, open_pictures
+from xedge.train.pictures import Pictures, PictureStore, open_pictures
 from xedge.train.project import Donors
 from xedge.train.recipe import Recipe
 
@@ -48,7 +49,7 @@ def open_data(
     if train and data.tip and recipe.held_out is not None:
         images = open_pictures(recipe.held_out, recipe.model.classes, root, train=True, bad=bad)
         store = PictureStore(images, recipe.held_out)
-        donors = Donors(store.load, objects_in(images), data.channels)
+        donors = Donors.of(images, store.load, data.channels)
     return Windows(data, recipe.model.classes, recipe.seed, train=train, donors=donors)
 
 
@@ -56,9 +57,19 @@ def data_digest(items: Items) -> str:
     """16 hex digits that change whenever the data set that the items come from does.
 
     Of pictures: their annotations and the bytes of their files (`files_digest`), which are all
-    read; not where the set lies. Of simulated bags: how they are made.
+    read; not where the set lies. Of simulated bags: how they are made, and the pictures that
+    objects are cut out of.
     """
     if isinstance(items, Pictures):
-        both = f"{items.images.digest} {files_digest(items.images)}"
-        return hashlib.sha256(both.encode()).hexdigest()[:16]
+        return _short(_of_pictures(items.images))
+    if items.donors is not None:
+        return _short(f"{items.store.folder.name} {_of_pictures(items.donors.images)}")
     return items.store.folder.name
+
+
+def _of_pictures(images: ImageSet) -> str:
+    return f"{images.digest} {files_digest(images)}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

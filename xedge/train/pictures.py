@@ -73,11 +73,6 @@ def open_pictures(
     return chosen
 
 
-def objects_in(images: ImageSet) -> tuple[int, ...]:
-    """Places of the pictures that have an object which is not difficult."""
-    return tuple(k for k, record in enumerate(images.records) if not record.difficult.all())
-
-
 class PictureStore:
     """Pictures fitted to a size, kept on disk one file each, so that a JPEG is decoded once."""
 
@@ -122,7 +117,7 @@ class Pictures(Dataset[Item]):
         self.images, self.data, self.seed, self.train = images, data, seed, train
         self.epoch = 0
         self.store = PictureStore(images, data)
-        self.donors = Donors(self.store.load, objects_in(images), data.channels)
+        self.donors = Donors.of(images, self.store.load, data.channels)
 
     def __len__(self) -> int:
         return len(self.images)

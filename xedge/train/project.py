@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from xedge.data.image_set import ImageSet
 from xedge.data.tip import cut_out, insert
 from xedge.encode import AIR
 from xedge.errors import DataError
@@ -27,13 +28,22 @@ class Donors:
 
     Attributes:
         load: The picture at an index, fitted to the size of those that it gives objects to.
-        indices: Those that have an object.
+        images: The set that they are of.
+        indices: Those that have an object which is not difficult.
         channels: What the planes are.
     """
 
     load: Callable[[int], Sample]
+    images: ImageSet
     indices: tuple[int, ...]
     channels: Channels
+
+    @staticmethod
+    def of(images: ImageSet, load: Callable[[int], Sample], channels: Channels) -> Donors:
+        """Those of a set."""
+        records = enumerate(images.records)
+        indices = tuple(k for k, record in records if not record.difficult.all())
+        return Donors(load, images, indices, channels)
 
     def project(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample with an object of one of the pictures projected into it.

@@ -15,7 +15,8 @@ SEEDS = st.integers(0, 10_000)
 def counts(depth: float, ratio: float) -> tuple[np.ndarray, np.ndarray]:
     """One pixel behind matter of an attenuation and a ratio of logarithms."""
     low, high = (AIR_COUNTS * np.exp(-depth * r) for r in (ratio, 1.0))
-    return (np.full((1, 1), round(v), np.uint16) for v in (low, high))
+    low, high = (np.full((1, 1), round(v), np.uint16) for v in (low, high))
+    return low, high
 
 
 # The matter of tests/xedge/test_preprocess.py: 10 cm of water, 3 cm of aluminium, half a

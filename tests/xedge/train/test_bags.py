@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xedge.data.image_set import ImageSet
 from xedge.encode import AIR_PLANES
 from xedge.errors import ConfigError
 from xedge.sim import CLASSES
@@ -191,7 +192,8 @@ def test_objects_of_pictures_are_projected_and_taught(tmp_path: Path) -> None:
     planes[:, 30:60, 40:60] = np.array([30, 90, 200], np.uint8)[:, None, None]
     labels, levels = np.array([1], np.int32), np.zeros(1, np.int32)
     donor = Sample(planes, np.array([[40, 30, 60, 60]], np.float32), labels, levels)
-    donors = Donors(lambda _: donor, (0,), Channels.PSEUDO_COLOUR)
+    nothing = ImageSet("none", "coco", CLASSES, ())
+    donors = Donors(lambda _: donor, nothing, (0,), Channels.PSEUDO_COLOUR)
     plain = Windows(replace(data, tip=0.0), CLASSES, 0, train=True, donors=donors)
     with_donors = Windows(data, CLASSES, 0, train=True, donors=donors)
     for k in range(4):
@@ -201,10 +203,15 @@ def test_objects_of_pictures_are_projected_and_taught(tmp_path: Path) -> None:
         assert after.presence[1] == 1
 
 
+DUAL = {"channels": Channels.DUAL_ENERGY, "elements": 800, "pitch_mm": 0.62}
+
+
 @pytest.mark.parametrize(
     ("key", "change"),
     [
-        ("displays", {"displays": 4, "channels": Channels.DUAL_ENERGY, "air": None}),
+        ("displays", DUAL | {"displays": 4}),
+        ("elements", DUAL | {"elements": 640}),
+        ("pitch_mm", DUAL | {"pitch_mm": 1.24}),
         ("displays", {"displays": 1000}),
         ("air", {"air": -0.1}),
         ("air", {"air": 0.1, "view": "window"}),
@@ -213,7 +220,7 @@ def test_objects_of_pictures_are_projected_and_taught(tmp_path: Path) -> None:
 )
 def test_looks_that_cannot_be_are_refused(key: str, change: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"data.{key} cannot be used"):
-        replace(COLOUR, **change)
+        replace(COLOUR, **change)  # type: ignore[arg-type]
 
 
 def test_a_view_that_there_is_not_is_refused() -> None:

@@ -27,7 +27,8 @@ def test_counts_come_back_as_they_were() -> None:
     low, high = rng.integers(0, 65536, (2, 7, 5)).astype(np.uint16)
     kept = as_planes(low, high)
     assert kept.dtype == np.uint8
-    sample = Sample(kept, *(np.zeros(s, t) for s, t in (((0, 4), "f4"), (0, "i4"), (0, "i4"))))
+    none = np.zeros(0, np.int32)
+    sample = Sample(kept, np.zeros((0, 4), np.float32), none, none)
     back = counts_of(sample)
     assert np.array_equal(back[0], low)
     assert np.array_equal(back[1], high)

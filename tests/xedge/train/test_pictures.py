@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xedge.errors import ConfigError, DataError
+from xedge.train.bags import Windows
 from xedge.train.batch import collate, truth_of
 from xedge.train.config import PictureData
 from xedge.train.data import data_digest, open_data
@@ -250,3 +251,24 @@ def test_a_recipe_on_simulated_bags_refuses_a_folder(root: Path) -> None:
 def test_a_value_that_cannot_be_is_refused(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"data.{key} cannot be used"):
         dataclasses.replace(DATA, **{key: value})  # type: ignore[arg-type]
+
+
+def test_simulated_bags_take_objects_of_the_set_that_a_run_is_watched_by(tmp_path: Path) -> None:
+    root = coco_folder(tmp_path / "set")
+    text = (
+        'name = "x"\n[model]\nclasses = ["gun", "plastic_bottle"]\n[data]\ntip = 1.0\n'
+        'channels = "pseudo-colour"\nview = "whole"\nheight = 64\nwidth = 64\n'
+        f'cache = "{tmp_path}"\n'
+        '[held_out]\nformat = "coco"\nignore = ["Bottle"]\ncache = ""\nheight = 64\nwidth = 64\n'
+    )
+    recipe = parse_recipe(text)
+    items = open_data(recipe, root, train=True)
+    assert isinstance(items, Windows)
+    assert items.donors is not None
+    watched = open_data(recipe, root, train=False)
+    assert isinstance(watched, Pictures)
+    names = {record.name for record in watched.images.records}
+    assert names.isdisjoint({record.name for record in items.donors.images.records})
+    before = data_digest(items)
+    brighten(root)
+    assert data_digest(open_data(recipe, root, train=True)) != before

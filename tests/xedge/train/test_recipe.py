@@ -173,6 +173,27 @@ def test_pictures_take_the_place_of_simulated_bags(tmp_path: Path) -> None:
         load_recipe(Path("atss-tiny"), ["held_out.height=96"], on="simulated-for-sixray")
 
 
+def test_cut_outs_come_from_the_pictures_that_a_run_is_watched_by() -> None:
+    recipe, _ = load_recipe(Path("atss-tiny"), on="simulated-as-sixray-tip")
+    assert isinstance(recipe.data, SimulatedData)
+    assert recipe.data.tip > 0
+    with pytest.raises(ConfigError, match=r"data.tip has no pictures"):
+        load_recipe(Path("atss-tiny"), ["data.tip=0.5"], on="simulated-three")
+
+
+def test_a_recipe_says_how_its_bags_are_packed() -> None:
+    recipe, _ = load_recipe(Path("atss-tiny"), ["data.bag.turn=10"], on="simulated-as-sixray")
+    assert isinstance(recipe.data, SimulatedData)
+    packing = recipe.data.packing(train=True)
+    assert (packing.turn, packing.clean, packing.objects) == (10, recipe.data.clean, 4)
+    assert packing.labels.count("gun") == 2
+    assert recipe.data.pixel_mm == 2.48
+    with pytest.raises(ConfigError, match="labelled objects cannot be packed"):
+        load_recipe(Path("atss-tiny"), ['data.bag.labels=["sword"]'], on="simulated-as-sixray")
+    with pytest.raises(ConfigError, match=r"data.bag.turn cannot be used"):
+        load_recipe(Path("atss-tiny"), ["data.bag.turn=true"], on="simulated-as-sixray")
+
+
 def test_data_that_does_not_come_with_xedge() -> None:
     with pytest.raises(ConfigError, match="no data 'moonrocks'"):
         load_recipe(Path("atss-tiny"), on="moonrocks")
