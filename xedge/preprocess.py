@@ -52,6 +52,8 @@ class Palette:
         gain: How dark matter is shown: the ink's depth at an attenuation of 1.
         power: Exponent of the attenuation in that depth.
         deepest: Depth of ink that none gets beyond, so that thick matter keeps some of its colour.
+        dense: Attenuation from which all is shown as metal, whatever its ratio: nothing else in a
+            bag is as dark, and what is read behind it is scatter.
         air: What air looks like, as a grey or colour of 0 to 1 a channel.
     """
 
@@ -59,6 +61,7 @@ class Palette:
     gain: float = 0.9
     power: float = 0.75
     deepest: float = math.inf
+    dense: float = math.inf
     air: Ink = (1.0, 1.0, 1.0)
 
 
@@ -72,6 +75,10 @@ TRADE = Palette(
     )
 )
 """The palette of every picture that is shown to people."""
+
+
+_TO_METAL = 0.5
+"""Attenuation within which a palette with a `Palette.dense` turns from there to metal."""
 
 
 def _material(ratio: F64, depth: F64) -> F64:
@@ -105,6 +112,9 @@ def _colours(palette: Palette = TRADE) -> U8:
     seen = palette.gain * depth**palette.power
     if palette.deepest < math.inf:
         seen = -palette.deepest * np.expm1(-seen / palette.deepest)
+    if palette.dense < math.inf:
+        metal = stops[-2] * np.clip((depth - palette.dense) / _TO_METAL, 0.0, 1.0)
+        number = np.maximum(number, metal)
     light = np.empty((_DEPTHS, _RATIOS, 3))
     for channel in range(3):
         ink = np.interp(number, stops, [colour[channel] for _, colour in palette.inks])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from xedge.errors import ConfigError
 from xedge.sim import CLASSES, clutter, hardware
 from xedge.sim.clutter import Builder
+from xedge.sim.firearms import POLYMER
 from xedge.sim.materials import grey
 from xedge.sim.occlusion import covered_share, level, tight_box
 from xedge.sim.parts import Part, Projection, project
@@ -40,6 +41,7 @@ class BagConfig:
         garments: Pieces of clothing in such a bag, on average.
         margin_lines: Fewest and most lines of air before and after the bag.
         labels: Classes that labelled objects are drawn from; one given twice is twice as likely.
+        polymers: Share of pistols whose frame is of polymer, which hardly shows beside steel.
         hardware: Odds and ends of metal (`xedge.sim.hardware`) in such a bag, on average.
         turn: Largest angle of a bag to the belt, degrees either way, all alike; a bag that would
             be wider than the detector lies less aslant.
@@ -57,6 +59,7 @@ class BagConfig:
     garments: float = 8.0
     margin_lines: tuple[int, int] = (12, 40)
     labels: tuple[str, ...] = CLASSES
+    polymers: float = POLYMER
     hardware: float = 0.0
     turn: float = 0.0
 
@@ -89,6 +92,12 @@ class BagConfig:
                 "labelled objects cannot be packed",
                 expected=f"one or more of {', '.join(CLASSES)}",
                 found=", ".join(self.labels) or "none",
+            )
+        if not 0 <= self.polymers <= 1:
+            raise ConfigError(
+                "share of polymer frames cannot be used",
+                expected="0..1",
+                found=str(self.polymers),
             )
         if not 0 <= self.turn <= 90:
             raise ConfigError(
@@ -179,7 +188,7 @@ def compose(seed: int, config: BagConfig, scanner: ScannerModel) -> PackedBag:
     _pack_things(space, canvas, config.density * fullness, clutter.BUILDERS)
     if config.hardware:
         _pack_things(space, canvas, config.hardware * fullness, hardware.BUILDERS)
-    placed = _pack_labelled(space, canvas, _labels(rng, config))
+    placed = _pack_labelled(space, canvas, _labels(rng, config), config.polymers)
     if config.turn:
         canvas, placed = _turn(rng, canvas, placed, config)
     return PackedBag(
@@ -296,12 +305,12 @@ def _pack_things(
 Placed = list[tuple[str, Projection]]
 
 
-def _pack_labelled(space: _Space, canvas: F32, labels: list[str]) -> Placed:
+def _pack_labelled(space: _Space, canvas: F32, labels: list[str], polymers: float) -> Placed:
     """The labelled objects, placed last; overlaps among them stay small."""
     placed: Placed = []
     for label in labels:
         for _ in range(_TRIES):
-            drawn = space.place(make_threat(label, space.rng).parts, 0.3)
+            drawn = space.place(make_threat(label, space.rng, polymers).parts, 0.3)
             if drawn is None or not space.holds(drawn):
                 continue
             if all(_overlap(drawn, other) < 0.3 for _, other in placed):

@@ -133,6 +133,7 @@ def drawn_display(seed: int) -> Display:
         gain=float(rng.uniform(0.9, 1.6)),
         power=float(rng.uniform(0.75, 1.0)),
         deepest=float(rng.uniform(1.8, 4.0)),
+        dense=float(rng.uniform(3.0, 4.0)),
         air=(grey, grey, grey),
     )
     return Display(palette, float(rng.uniform(0.0, 3.0)), float(rng.uniform(0.7, 1.3)))

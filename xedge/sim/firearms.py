@@ -29,9 +29,13 @@ def _cartridges(count: int, pitch: float, start: F64, step: F64, angle: float) -
     return parts
 
 
-def _pistol(rng: np.random.Generator) -> tuple[Part, ...]:
+POLYMER = 0.6
+"""Share of pistols with a frame of polymer, the others' is of aluminium or steel."""
+
+
+def _pistol(rng: np.random.Generator, polymers: float) -> tuple[Part, ...]:
     length, height = rng.uniform(150, 205), rng.uniform(20, 26)
-    polymer = rng.random() < 0.6
+    polymer = rng.random() < polymers
     frame = "nylon" if polymer else ("aluminium" if rng.random() < 0.5 else "steel")
     frame_mm = 24.0 if polymer else 10.0
     grip_angle = rng.uniform(0.12, 0.32)
@@ -149,6 +153,6 @@ def _revolver(rng: np.random.Generator) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def gun(rng: np.random.Generator) -> tuple[Part, ...]:
-    """A pistol or a revolver, loaded or not."""
-    return _pistol(rng) if rng.random() < 0.7 else _revolver(rng)
+def gun(rng: np.random.Generator, polymers: float = POLYMER) -> tuple[Part, ...]:
+    """A pistol or a revolver, loaded or not; so large a share of pistols has a polymer frame."""
+    return _pistol(rng, polymers) if rng.random() < 0.7 else _revolver(rng)

@@ -42,6 +42,14 @@ class Threat:
     parts: tuple[Part, ...]
 
 
-def make_threat(label: str, rng: np.random.Generator) -> Threat:
-    """A new object of a class, with sizes drawn from its family."""
+def make_threat(label: str, rng: np.random.Generator, polymers: float = firearms.POLYMER) -> Threat:
+    """A new object of a class, with sizes drawn from its family.
+
+    Args:
+        label: A class.
+        rng: Draws the object.
+        polymers: Share of pistols with a frame of polymer.
+    """
+    if label == "gun":
+        return Threat(label, firearms.gun(rng, polymers))
     return Threat(label, BUILDERS[label](rng))

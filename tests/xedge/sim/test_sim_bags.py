@@ -179,6 +179,7 @@ def test_the_boxes_of_a_bag_that_lies_aslant_are_tight(seed: int) -> None:
         {"labels": ("gun", "sword")},
         {"hardware": -1.0},
         {"turn": 91.0},
+        {"polymers": 1.2},
     ],
 )
 def test_configurations_that_cannot_be(bad: dict[str, float]) -> None:

@@ -48,6 +48,15 @@ def test_on_every_screen_more_of_a_material_is_never_brighter(seed: int) -> None
     assert (total - np.minimum.accumulate(total, axis=0)).max() <= 3
 
 
+def test_what_hardly_anything_passes_is_metal_on_every_screen_but_ours() -> None:
+    # Alike in both energies, as scatter behind thick steel is.
+    r, g, b = pseudo_colour(*counts(5.0, 1.0))[0, 0].tolist()
+    assert r > b
+    for seed in range(6):
+        r, g, b = pseudo_colour(*counts(5.0, 1.0), drawn_display(seed).palette)[0, 0].tolist()
+        assert b > g > r
+
+
 def test_screens_differ_in_air_and_in_contrast_and_a_seed_gives_one() -> None:
     screens = [drawn_display(seed) for seed in range(40)]
     assert len(set(screens)) == 40

@@ -105,3 +105,14 @@ def test_the_occlusion_rule() -> None:
     # Matter beside the object does not count.
     assert covered_share(own, np.where(own > 0, 0, 5).astype(np.float32)) == 0
     assert [level(share) for share in (0.0, 0.24, 0.25, 0.59, 0.6, 1.0)] == [1, 1, 2, 2, 3, 3]
+
+
+def test_frames_of_pistols_are_of_polymer_as_often_as_asked() -> None:
+    def polymer_frames(share: float) -> int:
+        made = [make_threat("gun", np.random.default_rng(seed), share) for seed in range(60)]
+        return sum("nylon" in {part.material for part in one.parts} for one in made)
+
+    assert polymer_frames(0.0) == 0
+    # Seven in ten are pistols: Binomial(60, 0.7) has a deviation of 3.5.
+    assert 42 - 4 * 3.5 < polymer_frames(1.0) < 42 + 4 * 3.5
+    assert polymer_frames(0.5) < polymer_frames(1.0)
