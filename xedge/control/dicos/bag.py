@@ -1,6 +1,6 @@
 """All DICOS files of one bag, and a thread that writes them beside a lane.
 
-Writing a bag takes a tenth of a second of disk and Python: never do it in a lane's callback. A
+Writing a bag waits for the disk, up to a second: never do it in a lane's callback. A
 `DicosArchive` takes decisions and scans without waiting, and writes them in a thread of its own.
 """
 

@@ -55,7 +55,7 @@ def alarm() -> Decision:
 def sdicos() -> SimpleNamespace:
     """What pydicos, the SDICOS toolkit in a wheel, makes of a file."""
     toolkit = pytest.importorskip(
-        "pyDICOS", reason="pydicos 1.3.0 has wheels for x86-64 Linux and Python 3.10, 3.11 alone"
+        "pyDICOS", reason="needs pydicos (1.3.0; for Linux on x86-64 and Python 3.10, 3.11 alone)"
     )
 
     def read(kind: str, path: Path):
