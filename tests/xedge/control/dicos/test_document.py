@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,12 @@ def test_damage_is_an_error_of_ours_or_none(report, image, tmp_path: Path) -> No
             path.write_bytes(damaged)
             with contextlib.suppress(DicosError):
                 read(path)
+
+
+def test_without_pydicom_the_remedy_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    (tmp_path / "file.dcs").touch()
+    with pytest.raises(DicosError, match=r"pip install 'xedge\[dicos\]'"):
+        load(tmp_path / "file.dcs")
