@@ -14,22 +14,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-
 from xedge.bundle import Bundle
-from xedge.commands.screening import warm_detector
-from xedge.detector import Detector
+from xedge.commands.evaluated import FRESH_SEED, finder, simulated
 from xedge.engines.threads import physical_cores
-from xedge.metrics import Truth, average_precision
-from xedge.sim import CLASSES
-from xedge.sim.bags import SimulatedBag, generate_bag
-from xedge.sim.correction import flat_field
-from xedge.sim.physics import ScannerModel
+from xedge.metrics import Truth, summarise
+from xedge.metrics.summary import LEVELS
+from xedge.spec import ModelSpec
 from xedge.types import Detections
 from xedge_benchmarks.record import BenchRecord, Json, new_record
-
-FRESH_SEED = 3_000_000
-"""First seed of the bags to measure on; recipes use seeds from 1,000,000 and 2,000,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +56,18 @@ def bench_accuracy(
     Raises:
         EngineError: When the engine is not installed or refuses a model.
     """
-    scanner = ScannerModel()
-    field = flat_field(scanner, 1, 2)
     threads = settings.threads or physical_cores()
     found: list[list[Detections]] = [[] for _ in bundles]
     truths: list[Truth] = []
+    subjects = simulated(bundles[0].spec.classes, settings.bags, settings.seed)
     with ExitStack() as stack:
-        opened = [stack.enter_context(warm_detector(b, settings.engine, threads)) for b in bundles]
-        detectors = [detector for detector, _ in opened]
-        for seed in range(settings.seed, settings.seed + settings.bags):
-            bag = generate_bag(seed, scanner=scanner)
-            low, high = field.apply(bag.low, bag.high)
-            for detector, mine in zip(detectors, found, strict=True):
-                mine.append(detector.detect_scan(low, high))
-            truths.append(truth_of(bag))
+        opened = [stack.enter_context(finder(b, settings.engine, threads=threads)) for b in bundles]
+        for subject in subjects.items():
+            for (find, _), mine in zip(opened, found, strict=True):
+                mine.append(find(subject)[0])
+            truths.append(subject.truth)
             advance()
-        rows = [_row(d, mine, truths) for d, mine in zip(detectors, found, strict=True)]
+    rows = [_row(b.spec, mine, truths) for b, mine in zip(bundles, found, strict=True)]
     digests = {
         f"{b.spec.name}:{b.spec.stage}": hashlib.sha256(b.model()).hexdigest() for b in bundles
     }
@@ -93,22 +81,9 @@ def bench_accuracy(
     )
 
 
-def truth_of(bag: SimulatedBag) -> Truth:
-    """The labelled objects of a simulated bag, with their occlusion as level."""
-    return Truth(
-        np.array([t.box for t in bag.truth], np.float32).reshape(-1, 4),
-        np.array([CLASSES.index(t.label) for t in bag.truth], np.int32),
-        np.array([t.occlusion for t in bag.truth], np.int32),
-    )
-
-
-def _row(detector: Detector, found: list[Detections], truths: list[Truth]) -> Json:
-    spec = detector.spec
-    n = len(spec.classes)
-    whole = average_precision(found, truths, n)
-    levels = {f"OL{k}": average_precision(found, truths, n, level=k).ap50 for k in (1, 2, 3)}
-    alarmed = np.array([bool((d.scores >= spec.alarm_threshold).any()) for d in found])
-    holds = np.array([t.labels.size > 0 for t in truths])
+def _row(spec: ModelSpec, found: list[Detections], truths: list[Truth]) -> Json:
+    summary = summarise(found, truths, len(spec.classes), spec.alarm_threshold)
+    whole, levels = summary.whole, summary.levels
     return {
         "model": spec.name,
         "stage": spec.stage,
@@ -116,11 +91,13 @@ def _row(detector: Detector, found: list[Detections], truths: list[Truth]) -> Js
         "ap": _number(whole.ap),
         "ap50_by_class": _by_class(spec.classes, whole.ap50_by_class),
         "objects_by_class": dict(zip(spec.classes, whole.objects_by_class, strict=True)),
-        "ap50_by_occlusion": {name: _number(value) for name, value in levels.items()},
-        "bags_with_objects": int(holds.sum()),
-        "alarmed_of_those": int((alarmed & holds).sum()),
-        "clean_bags": int((~holds).sum()),
-        "alarmed_of_clean": int((alarmed & ~holds).sum()),
+        "ap50_by_occlusion": {
+            f"OL{k}": _number(levels[k].ap50) if k in levels else None for k in LEVELS
+        },
+        "bags_with_objects": summary.loaded,
+        "alarmed_of_those": summary.loaded_alarmed,
+        "clean_bags": summary.clean,
+        "alarmed_of_clean": summary.clean_alarmed,
         "alarm_threshold": spec.alarm_threshold,
     }
 

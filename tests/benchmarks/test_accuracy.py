@@ -3,25 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 from click.testing import CliRunner
-from xedge_benchmarks.accuracy import AccuracySettings, bench_accuracy, truth_of
+from xedge_benchmarks.accuracy import AccuracySettings, bench_accuracy
 
 from xedge import engines
 from xedge.bundle import Bundle
 from xedge.cli import main
 from xedge.sim import CLASSES
-from xedge.sim.bags import generate_bag
 from xedge.train.config import SimulatedData
-
-
-def test_truth_is_the_bags_own() -> None:
-    bag = next(b for b in map(generate_bag, range(3_000_000, 3_000_020)) if b.truth)
-    truth = truth_of(bag)
-    assert [CLASSES[k] for k in truth.labels] == [t.label for t in bag.truth]
-    assert np.allclose(truth.boxes, [t.box for t in bag.truth])
-    assert truth.levels is not None
-    assert truth.levels.tolist() == [t.occlusion for t in bag.truth]
 
 
 def test_bundles_are_measured_on_the_same_bags(quick_bundle: Bundle) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from xedge import engines
 from xedge.bundle import Bundle
 from xedge.detector import Detector, open_detector
-from xedge.engines.threads import lane_threads
+from xedge.engines.threads import lane_threads, physical_cores
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,24 @@ def warm_detector(
     Raises:
         EngineError: When the engine is not installed or refuses the model.
     """
-    threads = threads or lane_threads()
+    used = named_engine(engine, threads or lane_threads())
+    with open_detector(bundle, used.name, used.threads) as detector:
+        # The first run of an engine allocates: no bag should wait for that.
+        spec = bundle.spec
+        detector.detect_window(np.zeros((3, spec.height, spec.width), np.uint8))
+        yield detector, used
+
+
+def named_engine(engine: str, threads: int | None = None) -> EngineUsed:
+    """The engine that a name stands for, and its version.
+
+    Args:
+        engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
+        threads: Threads of one run; None for every physical core.
+    """
     found = engines.available()
     if engine == "auto":
         # Without any, `auto` stays, and loading it says what to install.
         engine = next((name for name in engines.AUTO if found[name].usable), engine)
-    with open_detector(bundle, engine, threads) as detector:
-        # The first run of an engine allocates: no bag should wait for that.
-        spec = bundle.spec
-        detector.detect_window(np.zeros((3, spec.height, spec.width), np.uint8))
-        yield detector, EngineUsed(engine, found[engine].detail, threads)
+    version = found[engine].detail if engine in found else ""
+    return EngineUsed(engine, version, threads or physical_cores())

@@ -15,7 +15,7 @@ from xedge import boxes as box_arithmetic
 from xedge.data.blocks import choose_blocks, twins
 from xedge.encode import dual_energy_planes
 from xedge.errors import DataError, ImageError
-from xedge.pictures import DualEnergyPicture, read_picture
+from xedge.pictures import ColourPicture, DualEnergyPicture, read_picture
 from xedge.types import AIR_COUNTS, F32, I32, U8
 
 I8 = npt.NDArray[np.int8]
@@ -95,21 +95,20 @@ class Record:
                        difficult=self.difficult[chosen])  # fmt: skip
 
 
-def load_picture(record: Record, air_counts: int = AIR_COUNTS) -> U8:
-    """Three planes of a record's file: red, green, blue, or high, low, ratio of dual energy.
+def open_picture(
+    record: Record, air_counts: int = AIR_COUNTS
+) -> ColourPicture | DualEnergyPicture:
+    """The picture in a record's file; a grey one comes in three equal colours.
 
     Args:
-        record: Whose file to read; a grey picture gives three equal planes.
+        record: Whose file to read.
         air_counts: What unattenuated air reads in a 16-bit file.
-
-    Returns:
-        uint8 ``[3, h, w]``; of dual energy by equation 1 (`xedge.encode`).
 
     Raises:
         DataError: When the file is absent or no such picture; the message names it.
     """
     try:
-        picture = read_picture(record.path, air_counts, grey=True)
+        return read_picture(record.path, air_counts, grey=True)
     except ImageError as error:
         raise DataError(
             f"image {record.name} of a data set cannot be used: {error.what}",
@@ -123,6 +122,22 @@ def load_picture(record: Record, air_counts: int = AIR_COUNTS) -> U8:
             found=error.strerror or str(error),
             remedy="Check the disk and the file's permissions",
         ) from error
+
+
+def load_picture(record: Record, air_counts: int = AIR_COUNTS) -> U8:
+    """Three planes of a record's file: red, green, blue, or high, low, ratio of dual energy.
+
+    Args:
+        record: Whose file to read; a grey picture gives three equal planes.
+        air_counts: What unattenuated air reads in a 16-bit file.
+
+    Returns:
+        uint8 ``[3, h, w]``; of dual energy by equation 1 (`xedge.encode`).
+
+    Raises:
+        DataError: When the file is absent or no such picture; the message names it.
+    """
+    picture = open_picture(record, air_counts)
     if isinstance(picture, DualEnergyPicture):
         return dual_energy_planes(picture.low, picture.high)
     return np.ascontiguousarray(picture.rgb.transpose(2, 0, 1))

@@ -5,6 +5,8 @@ detection    average precision of boxes (all points), per class and occlusion le
 multilabel   SIXray's protocol: average precision of whole images, accuracy of pointing
 coco         COCO's average precision, by the library that comes with the extra `train`
 screening    recall where the share of clean bags that raise an alarm is fixed
+summary      all of these of one set of images in one value
+paired       two contenders on the same images: differences with intervals
 """
 
 from __future__ import annotations
@@ -26,22 +28,28 @@ from xedge.metrics.multilabel import (
     multilabel_average_precision,
     pointing_accuracy,
 )
+from xedge.metrics.paired import Difference, PairedComparison, compare_paired
 from xedge.metrics.screening import (
     ScreeningRecall,
     Share,
     binomial_interval,
     recall_at_false_alarm_rate,
 )
+from xedge.metrics.summary import FALSE_ALARMS, Summary, summarise
 
 __all__ = [
     "COCO_THRESHOLDS",
+    "FALSE_ALARMS",
     "AveragePrecision",
     "CocoPrecision",
     "Curve",
+    "Difference",
     "MultilabelPrecision",
+    "PairedComparison",
     "PointingAccuracy",
     "ScreeningRecall",
     "Share",
+    "Summary",
     "Truth",
     "area_under_curve",
     "average_precision",
@@ -49,8 +57,10 @@ __all__ = [
     "best_threshold",
     "binomial_interval",
     "coco_average_precision",
+    "compare_paired",
     "multilabel_average_precision",
     "pointing_accuracy",
     "precision_recall",
     "recall_at_false_alarm_rate",
+    "summarise",
 ]

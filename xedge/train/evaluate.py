@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xedge.metrics import (
+    FALSE_ALARMS,
     Truth,
     average_precision,
     best_threshold,
@@ -32,9 +33,6 @@ CANDIDATES: Final = 1000
 
 The same for every host; suppression is the host's own. A device takes what the exported spec says.
 """
-
-FALSE_ALARMS: Final = 0.05
-"""Share of the clean bags that may alarm where recall is stated."""
 
 
 @dataclass(frozen=True)
