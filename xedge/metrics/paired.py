@@ -124,7 +124,8 @@ class _Contender:
         objects = np.array([drawn @ r.objects for r in self.ranked], float)
         found, objects = np.append(found, found.sum()), np.append(objects, objects.sum())
         shares: F64 = np.full(found.size, np.nan)
-        return np.divide(found, objects, out=shares, where=objects > 0)
+        np.divide(found, objects, out=shares, where=objects > 0)
+        return shares
 
 
 def _rank(images: Sequence[tuple[Detections, Truth]], label: int) -> _Ranked:
