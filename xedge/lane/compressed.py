@@ -32,6 +32,7 @@ from xedge.lane.events import (
 )
 from xedge.lane.orders import OpenOrders
 from xedge.lane.publisher import Publisher, Screen, screen_window
+from xedge.lane.steering import Steering
 from xedge.types import Strip
 
 SKIPPED = "skipped: its bag is decided"
@@ -46,12 +47,18 @@ class CompressedLane:
         screen: What finds objects in a window.
         publisher: Where actions go.
         stopwatch: What durations are measured with.
+        steering: What other threads may do to it.
     """
 
     def __init__(
-        self, core: LaneCore, screen: Screen, publisher: Publisher, stopwatch: Clock
+        self,
+        core: LaneCore,
+        screen: Screen,
+        publisher: Publisher,
+        stopwatch: Clock,
+        steering: Steering,
     ) -> None:
-        self._core, self._screen = core, screen
+        self._core, self._screen, self._steering = core, screen, steering
         self._publisher, self._stopwatch = publisher, stopwatch
         self._waiting: deque[tuple[int, RunWindow]] = deque()  # when asked for, and what
         self._orders = OpenOrders()
@@ -75,6 +82,9 @@ class CompressedLane:
             answer_ns = self._answer_ns if self._answer is not None else NEVER
             strip_ns = due_ns if upcoming is not None else NEVER
             moment = min(answer_ns, strip_ns, timer_ns)
+            if (steered := self._steering.next()) is not None:
+                self._handle(steered, self._core_free_ns)
+                continue
             if self._start_window(moment):
                 continue
             if moment == answer_ns:
@@ -115,6 +125,7 @@ class CompressedLane:
             self._orders.take(order)
             if isinstance(order, RunWindow):
                 self._waiting.append((self._core_free_ns, order))
+        self._steering.worked()
 
     def _start_window(self, moment_ns: int) -> bool:
         """Start the next window if the engine gets to it before ``moment_ns``."""

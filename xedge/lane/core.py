@@ -26,6 +26,7 @@ from xedge.lane.events import (
     Interrupted,
     LinesLost,
     Note,
+    Retuned,
     RunWindow,
     SourceEnded,
     StripArrived,
@@ -166,6 +167,9 @@ class LaneCore:
             self._take_result(event, out)
         elif isinstance(event, WindowFailed):
             self._take_failure(event.bag, event.index, event.error, out)
+        elif isinstance(event, Retuned):
+            self._config = replace(self._config, alarm_threshold=event.alarm_threshold)
+            out.append(Note("retuned", {"alarm_threshold": event.alarm_threshold}))
         elif isinstance(event, SourceEnded):
             self._ended = True
             out.append(Note("source-ended", {"error": event.error}))

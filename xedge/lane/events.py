@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xedge.lane.config import LaneConfig
 from xedge.scanner.intake import Refusal
 from xedge.types import U8, Decision, Detections, Scan, Strip
 
@@ -59,7 +60,30 @@ class Interrupted:
     """A person stops the lane: every open bag is decided now, and no window answered any more."""
 
 
-Event = StripArrived | LinesLost | WindowDone | WindowFailed | Tick | SourceEnded | Interrupted
+@dataclass(frozen=True)
+class Retuned:
+    """A person sets the alarm threshold anew; bags not decided yet are decided by it.
+
+    Raises:
+        ConfigError: When it is not above 0 and up to 1.
+    """
+
+    alarm_threshold: float
+
+    def __post_init__(self) -> None:
+        LaneConfig(alarm_threshold=self.alarm_threshold)  # checks it
+
+
+Event = (
+    StripArrived
+    | LinesLost
+    | WindowDone
+    | WindowFailed
+    | Tick
+    | SourceEnded
+    | Interrupted
+    | Retuned
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from xedge.types import Decision
 
 
 class Journal:
-    """Appends records to a file; a context manager.
+    """Appends records to a file; a context manager. Several threads may write.
 
     A last line that a crash has torn is closed first, so that it does not spoil the next record.
     """
@@ -26,6 +27,7 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         path = Path(path)
         self._file = path.open("a", encoding="utf-8", newline="\n")
+        self._lock = threading.Lock()
         if _is_torn(path):
             self._file.write("\n")
 
@@ -42,8 +44,9 @@ class Journal:
             OSError: When the disk is full, say; a lane counts that and goes on.
         """
         text = json.dumps({"kind": kind, **fields}, sort_keys=True, allow_nan=False)
-        self._file.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
-        self._file.flush()
+        with self._lock:
+            self._file.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Force what was written to the disk and close; safe to call twice."""

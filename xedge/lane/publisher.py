@@ -17,7 +17,7 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.lane.journal import Journal, decision_record
-from xedge.lane.report import LaneReport
+from xedge.lane.report import LaneReport, Tally
 from xedge.types import U8, Decision, Detections, Scan
 
 MAX_ERRORS = 100
@@ -32,11 +32,14 @@ OnDecision = Callable[[Decision, Scan | None], None]
 class Publisher:
     """Journals, then publishes, then remembers for the report."""
 
-    def __init__(self, on_decision: OnDecision | None, journal: Journal | None) -> None:
+    def __init__(
+        self, on_decision: OnDecision | None, journal: Journal | None, keep: int | None = None
+    ) -> None:
         self._on_decision = on_decision
         self._journal = journal
         self._left: deque[Action] = deque()  # not carried out yet, after an interrupt
-        self._decisions: list[Decision] = []
+        self._decisions: deque[Decision] = deque(maxlen=keep)
+        self._tally = Tally()
         self._errors: list[str] = []
         self._journal_errors = 0
         self._callback_errors = 0
@@ -54,6 +57,7 @@ class Publisher:
             if isinstance(action, Emit):
                 self._record("decision", decision_record(action.decision))
                 self._decisions.append(action.decision)
+                self._tally.add(action.decision)
                 self._tell(action)
             elif isinstance(action, Note):
                 self._record(action.kind, dict(action.fields))
@@ -98,6 +102,7 @@ class Publisher:
         """The outcome so far."""
         return LaneReport(
             decisions=tuple(self._decisions),
+            tally=self._tally.copy(),
             ledger=core.ledger,
             health=core.health,
             belt_s=self.belt_ns * 1e-9,

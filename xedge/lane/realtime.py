@@ -31,6 +31,7 @@ from xedge.lane.events import (
 )
 from xedge.lane.orders import OpenOrders
 from xedge.lane.publisher import Publisher, Screen, screen_window
+from xedge.lane.steering import Steering
 from xedge.scanner.intake import Refusal
 from xedge.types import Strip
 
@@ -86,12 +87,19 @@ class RealTimeLane:
         publisher: Where actions go.
         clock: What paces the belt.
         config: The limits of the queues.
+        steering: What other threads may do to it.
     """
 
     def __init__(
-        self, core: LaneCore, screen: Screen, publisher: Publisher, clock: Clock, config: LaneConfig
+        self,
+        core: LaneCore,
+        screen: Screen,
+        publisher: Publisher,
+        clock: Clock,
+        config: LaneConfig,
+        steering: Steering,
     ) -> None:
-        self._core, self._screen = core, screen
+        self._core, self._screen, self._steering = core, screen, steering
         self._publisher, self._clock = publisher, clock
         self._inbox = Inbox(config.max_queued_strips)
         self._orders: queue.Queue[RunWindow | None] = queue.Queue()
@@ -105,6 +113,7 @@ class RealTimeLane:
             target=self._acquire, args=(source,), name="xedge-acquisition", daemon=True
         )
         engine = threading.Thread(target=self._screen_orders, name="xedge-engine", daemon=True)
+        self._steering.attach(self._inbox.put)
         acquisition.start()
         engine.start()
         try:
@@ -133,6 +142,7 @@ class RealTimeLane:
                 self._open.take(order)
                 if isinstance(order, RunWindow):
                     self._orders.put(order)
+            self._steering.worked()
 
     def _now_ns(self) -> int:
         """The time on the clock of the strips' ``captured_ns``."""

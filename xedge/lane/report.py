@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from xedge.lane.ledger import Ledger
 from xedge.scanner.health import DetectorHealth
-from xedge.types import Decision, Verdict
+from xedge.types import Decision, Reason, Verdict
+
+
+@dataclass(eq=False)
+class Tally:
+    """How many decisions there were of each kind, kept or not.
+
+    Attributes:
+        verdicts: Decisions by verdict.
+        reasons: Decisions that are NOT_CLEARED by reason.
+        late: Decisions made after their deadline.
+    """
+
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    late: int = 0
+
+    def add(self, decision: Decision) -> None:
+        """Count a decision."""
+        self.verdicts[decision.verdict] += 1
+        self.reasons[decision.reason] += decision.verdict is Verdict.NOT_CLEARED
+        self.late += decision.late
+
+    def copy(self) -> Tally:
+        """The count so far."""
+        return Tally(Counter(self.verdicts), Counter(self.reasons), self.late)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +43,9 @@ class LaneReport:
     """The outcome of `runner.run_lane`.
 
     Attributes:
-        decisions: One for each bag, in the order of the bags.
+        decisions: One for each bag, in the order of the bags; the last ones, when the lane was
+            told to keep only so many.
+        tally: The count of all of them.
         ledger: The books at the end.
         health: What the lines said of the detector.
         belt_s: Seconds of belt time that the strips span.
@@ -31,6 +59,7 @@ class LaneReport:
     """
 
     decisions: tuple[Decision, ...]
+    tally: Tally
     ledger: Ledger
     health: DetectorHealth
     belt_s: float
@@ -55,14 +84,14 @@ class LaneReport:
     @property
     def late(self) -> int:
         """Decisions made after their deadline."""
-        return sum(decision.late for decision in self.decisions)
+        return self.tally.late
 
     def count(self, verdict: Verdict) -> int:
         """Number of bags with this verdict."""
-        return sum(decision.verdict is verdict for decision in self.decisions)
+        return self.tally.verdicts[verdict]
 
     def latency_ms(self, percentile: float) -> float:
-        """Milliseconds from a bag's last line to its decision; NaN without any bag.
+        """Milliseconds from a bag's last line to its decision, of those kept; NaN without any.
 
         A percentile is a latency that occurred, never a mean of two.
         """
@@ -73,10 +102,7 @@ class LaneReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values, without the decisions themselves."""
-        reasons: dict[str, int] = {}
-        for decision in self.decisions:
-            if decision.verdict is Verdict.NOT_CLEARED:
-                reasons[decision.reason.name] = reasons.get(decision.reason.name, 0) + 1
+        reasons = {reason.name: n for reason, n in self.tally.reasons.items() if n}
         some = bool(self.decisions)
         return {
             "bags": self.ledger.bags_in,

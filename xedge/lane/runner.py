@@ -21,6 +21,7 @@ from xedge.lane.journal import Journal
 from xedge.lane.publisher import OnDecision, Publisher, Screen
 from xedge.lane.realtime import RealTimeLane
 from xedge.lane.report import LaneReport
+from xedge.lane.steering import Steering
 from xedge.scanner.flatfield import FlatField
 from xedge.types import Strip
 
@@ -35,6 +36,8 @@ def run_lane(
     on_decision: OnDecision | None = None,
     journal: Journal | None = None,
     clock: Clock | None = None,
+    steering: Steering | None = None,
+    keep: int | None = None,
 ) -> LaneReport:
     """Screen a belt from its first strip to its last, with exactly one decision a bag.
 
@@ -50,6 +53,9 @@ def run_lane(
             counted in the report's `callback_errors`, and the lane goes on.
         journal: Takes a record of every decision and of everything unusual.
         clock: What measures durations (compressed) or paces the belt (real time).
+        steering: What other threads may do to the lane meanwhile.
+        keep: How many of the last decisions the report keeps; None keeps all, which a lane that
+            runs for months must not. All are counted.
 
     Returns:
         Decisions, books, times and the detector's health. A source that fails ends the belt:
@@ -70,9 +76,10 @@ def run_lane(
     config = config or LaneConfig()
     clock = clock or MonotonicClock()
     core = LaneCore(flat_field, config)
-    publisher = Publisher(on_decision, journal)
+    steering = steering or Steering()
+    publisher = Publisher(on_decision, journal, keep)
     if realtime:
-        RealTimeLane(core, screen, publisher, clock, config).run(source)
+        RealTimeLane(core, screen, publisher, clock, config, steering).run(source)
     else:
-        CompressedLane(core, screen, publisher, clock).run(source)
+        CompressedLane(core, screen, publisher, clock, steering).run(source)
     return publisher.report(core, realtime)

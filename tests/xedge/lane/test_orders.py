@@ -10,6 +10,7 @@ from xedge.lane.core import LaneCore
 from xedge.lane.events import Cancel, RunWindow, Tick, WindowDone, WindowFailed
 from xedge.lane.orders import OpenOrders
 from xedge.lane.publisher import Publisher
+from xedge.lane.steering import Steering
 from xedge.types import Detections
 
 PLANES = np.zeros((3, 4, 4), np.uint8)
@@ -44,7 +45,7 @@ def test_no_bag_is_left_in_the_books_of_a_lane_whose_bags_are_all_late(belt) -> 
 
     publisher = Publisher(None, None)
     core = LaneCore(belt.flat_field, belt.config())
-    lane = CompressedLane(core, screen, publisher, clock)
+    lane = CompressedLane(core, screen, publisher, clock, Steering())
     lane.run(belt.strips(("." * 20 + "#" * 20) * 5 + "." * 3000))
     assert publisher.report(core, False).late == 5
     assert len(lane._orders) == 0
