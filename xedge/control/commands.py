@@ -17,7 +17,7 @@
         16-17  CRC             of words 0 to 15
            18  sequence        written last
 
-A PLC without a CRC library uses the function in `plc/xedge.st`. A command image that is damaged or
+A PLC without a CRC library uses the function in `xedge.st`. A command image that is damaged or
 torn is as good as none: its sender's heartbeat was not heard.
 """
 

@@ -1,6 +1,6 @@
 """The PLC's rule: when a CLEAR in the decision image counts. Everything else is not cleared.
 
-This is the reference of `plc/xedge.st`, which says the same in IEC 61131-3 structured text. A PLC
+This is the reference of `xedge.st`, which says the same in IEC 61131-3 structured text. A PLC
 calls `PlcRule.see` once a scan with the image as it was read, `enter` when a bag's tail has passed
 the beam, `follow` once a scan for every bag it tracks, and `answer` at the diverter. A CLEAR counts
 only while all of this holds:

@@ -1,0 +1,370 @@
+"""The rule in structured text does what the reference does, run by a small translator to Python.
+
+The translator knows the part of IEC 61131-3 that the file uses: DINT and UDINT wrap, as they do on
+the controllers that it names. It is no compiler: a vendor's own must still take the file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import xedge.control
+from xedge.control.commands import Commands, Direction, decode_commands
+from xedge.control.image import Header, LaneState, Place, encode
+from xedge.control.rule import Item, PlcRule, RuleConfig
+from xedge.control.words import crc, to_bytes, to_words
+from xedge.types import Verdict
+
+SOURCE: Final = Path(xedge.control.__file__).parent / "xedge.st"
+BITS: Final = {"WORD": 16, "UINT": 16, "INT": 16, "DWORD": 32, "UDINT": 32, "DINT": 32}
+SIGNED: Final = {"INT", "DINT"}
+TOKEN: Final = re.compile(
+    r"\(\*.*?\*\)|16#[0-9A-F]+|\d+|:=|<>|<=|>=|\.\.|[A-Za-z_]\w*|[-+*<>=()\[\],;:.]", re.DOTALL
+)
+LEVELS: Final = (
+    ("OR",),
+    ("XOR",),
+    ("AND",),
+    ("=", "<>"),
+    ("<", ">", "<=", ">="),
+    ("+", "-"),
+    ("*",),
+)
+PYTHON: Final = {"OR": "|", "XOR": "^", "AND": "&", "=": "==", "<>": "!="}
+
+
+def fit(value: int, kind: str) -> int:
+    """A number as a variable of this type keeps it."""
+    if kind not in BITS:
+        return value
+    value &= (1 << BITS[kind]) - 1
+    return value - (1 << BITS[kind]) if kind in SIGNED and value >> BITS[kind] - 1 else value
+
+
+class Translator:
+    """Functions of structured text as Python's; structures are namespaces, arrays are lists."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = [t for t in TOKEN.findall(text) if not t.startswith("(*")]
+        self._at = 0
+        self.structures: dict[str, dict[str, tuple[str, str]]] = {}
+        self._functions: dict[str, str] = {}
+        self._parameters: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+        self.lines: list[str] = []
+        while self._at < len(self._tokens):
+            {"TYPE": self._types, "FUNCTION": self._function}[self._take()]()
+        scope: dict[str, Any] = {"fit": fit, "new": self.new}
+        exec("\n".join(self.lines), scope)
+        self.functions = SimpleNamespace(**{name: scope[name] for name in self._functions})
+
+    def new(self, kind: str) -> Any:
+        """A variable of a type, as at power-up."""
+        if kind in self.structures:
+            fields = self.structures[kind].items()
+            return SimpleNamespace(
+                **{name: int(first) if first else self.new(of) for name, (of, first) in fields}
+            )
+        return 0
+
+    def _take(self, wanted: str = "") -> str:
+        token = self._tokens[self._at]
+        assert not wanted or token == wanted, f"{token} instead of {wanted}"
+        self._at += 1
+        return token
+
+    def _next(self, *tokens: str) -> bool:
+        return self._tokens[self._at] in tokens
+
+    def _types(self) -> None:
+        while not self._next("END_TYPE"):
+            name = self._take()
+            self._take(":")
+            self._take("STRUCT")
+            self.structures[name] = self._variables("END_STRUCT")
+            self._take(";")
+        self._take()
+
+    def _variables(self, end: str) -> dict[str, tuple[str, str]]:
+        found = {}
+        while not self._next(end):
+            name = self._take()
+            self._take(":")
+            kind, first = self._take(), ""
+            if kind == "ARRAY":
+                while kind != "OF":
+                    kind = self._take()
+                kind = "ARRAY " + self._take()
+            if self._next(":="):
+                self._take()
+                first = self._take()
+            self._take(";")
+            found[name] = (kind, first)
+        self._take(end)
+        return found
+
+    def _function(self) -> None:
+        name = self._take()
+        self._take(":")
+        kind = self._take()
+        self._functions[name] = kind
+        self._names = {name: kind}
+        inputs, local = [], []
+        while self._next("VAR", "VAR_INPUT", "VAR_IN_OUT"):
+            where = self._take()
+            variables = {n: k for n, (k, _) in self._variables("END_VAR").items()}
+            (local if where == "VAR" else inputs).extend(variables)
+            self._names |= variables
+        self._parameters[name] = len(inputs)
+        self.lines.append(f"def {name}({', '.join(inputs)}):")
+        self.lines += [f"    {n} = new({self._names[n]!r})" for n in [name, *local]]
+        self._statements(1, "END_FUNCTION")
+        self._take()
+        self.lines.append(f"    return {name}")
+
+    def _statements(self, depth: int, *ends: str) -> None:
+        pad = "    " * depth
+        while not self._next(*ends):
+            if self._next("IF"):
+                self._if(depth)
+            elif self._next("FOR"):
+                self._take()
+                name = self._take()
+                self._take(":=")
+                first = self._expression()[0]
+                self._take("TO")
+                last = self._expression()[0]
+                self._take("DO")
+                self.lines.append(f"{pad}for {name} in range({first}, {last} + 1):")
+                self._statements(depth + 1, "END_FOR")
+                self._take()
+            else:
+                target, kind = self._variable(self._take())
+                self._take(":=")
+                value, _ = self._expression()
+                if kind in self.structures:
+                    value = f"type({value})(**vars({value}))"  # structures are copied
+                elif kind != "BOOL":
+                    value = f"fit({value}, {kind!r})"
+                self.lines.append(f"{pad}{target} = {value}")
+            self._take(";")
+
+    def _if(self, depth: int) -> None:
+        word = "if"
+        while not self._next("END_IF"):
+            if self._take() == "ELSE":
+                self.lines.append("    " * depth + "else:")
+            else:
+                condition, kind = self._expression()
+                assert kind == "BOOL", condition
+                self._take("THEN")
+                self.lines.append("    " * depth + f"{word} {condition}:")
+            self._statements(depth + 1, "ELSIF", "ELSE", "END_IF")
+            word = "elif"
+        self._take()
+
+    def _expression(self, level: int = 0) -> tuple[str, str]:
+        if level == len(LEVELS):
+            return self._factor()
+        left, kind = self._expression(level + 1)
+        while self._next(*LEVELS[level]):
+            operator = self._take()
+            right, other = self._expression(level + 1)
+            assert kind == other or "" in (kind, other), f"{left} {operator} {right}"
+            kind = kind or other
+            left = f"({left} {PYTHON.get(operator, operator)} {right})"
+            if level in (3, 4):
+                kind = "BOOL"
+            elif kind in BITS:
+                left = f"fit{left[:-1]}, {kind!r})"
+        return left, kind
+
+    def _factor(self) -> tuple[str, str]:
+        token = self._take()
+        if token == "(":
+            inside = self._expression()
+            self._take(")")
+            return inside
+        if token == "-":
+            value, kind = self._factor()
+            return f"fit(-{value}, {kind!r})", kind
+        if token == "NOT":
+            value, kind = self._factor()
+            assert kind == "BOOL"
+            return f"(not {value})", kind
+        if token in ("TRUE", "FALSE"):
+            return token.title(), "BOOL"
+        if token.startswith("16#"):
+            return str(int(token[3:], 16)), ""
+        if token.isdigit():
+            return token, ""
+        return self._call(token) if self._next("(") else self._variable(token)
+
+    def _variable(self, name: str) -> tuple[str, str]:
+        kind, code = self._names[name], name
+        while self._next(".", "["):
+            if self._take() == ".":
+                part = self._take()
+                code, kind = f"{code}.{part}", self.structures[kind][part][0]
+            else:
+                code, kind = f"{code}[{self._expression()[0]}]", kind.removeprefix("ARRAY ")
+                self._take("]")
+        return code, kind
+
+    def _call(self, name: str) -> tuple[str, str]:
+        self._take("(")
+        arguments = [self._expression()]
+        while self._next(","):
+            self._take()
+            arguments.append(self._expression())
+        self._take(")")
+        codes, kinds = [a for a, _ in arguments], [k for _, k in arguments]
+        if name in ("SHL", "SHR"):
+            return (
+                f"fit({codes[0]} {'<<' if name == 'SHL' else '>>'} {codes[1]}, {kinds[0]!r})",
+                kinds[0],
+            )
+        if converted := re.fullmatch(r"(\w+)_TO_(\w+)", name):
+            assert kinds == [converted[1]], f"{name}({codes[0]}) of a {kinds[0]}"
+            return f"fit({codes[0]}, {converted[2]!r})", converted[2]
+        assert len(codes) == self._parameters[name], f"{name} takes {self._parameters[name]}"
+        return f"{name}({', '.join(codes)})", self._functions[name]
+
+
+ST: Final = Translator(SOURCE.read_text())
+CALL: Final = ST.functions
+
+
+class Both:
+    """The reference and the structured text, side by side."""
+
+    def __init__(self) -> None:
+        self.python = PlcRule(RuleConfig(extent_counts=64, reverse_counts=16))
+        self.text = ST.new("XedgeRule")
+        self.items: list[tuple[Item, Any]] = []
+        self.words: list[int] = [0] * 97
+
+    def scan(self, words: list[int], encoder: int, now_ms: int) -> None:
+        self.words = list(words)
+        self.python.see(words, encoder, now_ms)
+        ready = CALL.XedgeSee(self.text, self.words, encoder, now_ms)
+        assert ready == self.python.ready
+        for number, (item, other) in enumerate(self.items):
+            item = self.python.follow(item)
+            CALL.XedgeFollow(self.text, self.words, other)
+            self.items[number] = item, other
+            assert CALL.XedgeAnswer(self.text, other) == self.python.answer(item).verdict
+            assert other.Taken.Bag == (item.taken.bag if item.taken else 0)
+        assert self.text.Newest == self.python.acknowledged
+        assert self.text.Epoch == self.python.epoch
+
+    def enter(self, head: int, tail: int) -> None:
+        other = ST.new("XedgeItem")
+        CALL.XedgeEnter(self.text, other, self.python.ready, head, tail)
+        self.items.append((self.python.enter(head, tail), other))
+
+
+def at(encoder: int) -> int:
+    return (encoder + 2**31) % 2**32 - 2**31
+
+
+# Steps of a scan: what passes, whether the lane beats, how time and belt move, what is damaged.
+STEP = st.tuples(
+    st.sampled_from(["bag", "beat", "beat", "stands", "restart"]),
+    st.sampled_from(Verdict),
+    st.integers(-200, 1500),
+    st.integers(0, 700),
+    st.none() | st.integers(0, 97 * 16 - 1),
+    st.integers(-80, 80),
+)
+
+
+@settings(max_examples=25)
+@given(st.integers(-2000, 2000), st.lists(STEP, min_size=4, max_size=12))
+def test_it_answers_as_the_reference_does(start: int, steps: list[Any]) -> None:
+    both = Both()
+    encoder, now_ms, beat, epoch, bag = 2**31 + start, 2**32 - 2000, 65530, 1, 2**32 - 2
+    places: list[Place] = []
+    for kind, verdict, counts, passed_ms, bit, jitter in steps:
+        now_ms += passed_ms
+        encoder += counts
+        beat += kind != "stands"
+        if kind == "restart":
+            epoch, places, bag = epoch + 1, [], 1
+        if kind == "bag":
+            head, encoder = encoder, encoder + 800
+            both.enter(at(head), at(encoder))
+            places = [*places[-6:], Place(bag, at(head + jitter), at(encoder + jitter),
+                                          at(encoder + 2000), verdict)]  # fmt: skip
+            bag = bag % (2**32 - 1) + 1
+        header = Header(beat % 65536, beat % 65536, LaneState.RUNNING, epoch)
+        words = list(to_words(encode(header, places)))
+        if bit is not None:
+            damaged = list(words)
+            damaged[bit // 16] ^= 1 << bit % 16
+            both.scan(damaged, at(encoder), now_ms % 2**32)
+        both.scan(words, at(encoder), now_ms % 2**32)
+
+
+def test_a_bag_is_cleared_by_it_at_all() -> None:
+    both = Both()
+    for beat in (1, 2):
+        header = Header(beat, beat, LaneState.RUNNING, 9)
+        both.scan(list(to_words(encode(header, []))), 1000, beat)
+    both.enter(100, 900)
+    image = encode(Header(3, 3, LaneState.RUNNING, 9), [Place(1, 99, 901, 2000, Verdict.CLEAR)])
+    both.scan(list(to_words(image)), 1000, 3)
+    assert CALL.XedgeAnswer(both.text, both.items[0][1]) == 1
+
+
+@pytest.mark.parametrize("state", LaneState)
+def test_it_knows_the_states(state: LaneState) -> None:
+    both = Both()
+    for beat in (1, 2, 3):
+        both.scan(list(to_words(encode(Header(beat, beat, state, 9), []))), 0, beat)
+    assert both.text.Sound
+
+
+def test_an_extent_half_the_encoder_away_does_not_fit() -> None:
+    """The distance -2^31 has no absolute value in 32 bits."""
+    both = Both()
+    for beat in (1, 2):
+        both.scan(list(to_words(encode(Header(beat, beat, LaneState.RUNNING, 9), []))), 900, beat)
+    both.enter(0, 800)
+    far = Place(1, -(2**31), at(2**31 + 800), 2000, Verdict.CLEAR)
+    both.scan(list(to_words(encode(Header(3, 3, LaneState.RUNNING, 9), [far]))), 900, 3)
+    assert both.items[0][1].Taken.Bag == 0
+
+
+U16 = st.integers(0, 65535)
+U32 = st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=20)
+@given(U16, U16, st.booleans(), st.sampled_from(Direction), st.integers(-(2**31), 2**31 - 1), U32,
+       U32)  # fmt: skip
+def test_its_command_image_is_the_one_that_a_lane_reads(
+    sequence: int, beat: int, run: bool, direction: Direction, encoder: int, epoch: int, bag: int
+) -> None:
+    rule, words = ST.new("XedgeRule"), [0] * 19
+    rule.Encoder, rule.Epoch, rule.Newest = encoder, epoch, bag
+    CALL.XedgeCommands(rule, words, sequence, beat, run, int(direction))
+    assert decode_commands(to_bytes(words)) == Commands(
+        sequence, beat, run, direction, encoder, epoch, bag
+    )
+
+
+def test_its_crc_is_ours() -> None:
+    words = list(range(0, 65536, 4099))
+    register = 0xFFFFFFFF
+    for word in words:
+        register = CALL.XedgeCrcWord(register, word)
+    high, low = crc(words)
+    assert register ^ 0xFFFFFFFF == high << 16 | low
