@@ -1,0 +1,118 @@
+"""A lane's file: what it says, and how it is refused when it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xedge.commands.lanefile import LaneFile, read_lane_file
+from xedge.control.modbus import ModbusOptions
+from xedge.errors import ConfigError
+
+GOOD = """\
+# One lane.
+[lane]
+name = "north"
+journal = "north.journal"
+alarm_threshold = 0.3
+
+[source]
+kind = "simulated"
+bags = 3
+
+[control]
+at_start = "wait"
+valid_mm = 1500
+
+[[bus]]
+kind = "modbus"
+host = "10.0.0.2"
+port = 1502
+
+[[bus]]
+kind = "mqtt"
+plc_beats = false
+user = "lane"
+password = { file = "password" }
+"""
+
+
+def read(folder: Path, text: str) -> LaneFile:
+    password = folder / "password"
+    password.write_text("hunter2\n")
+    password.chmod(0o600)
+    path = folder / "lane.toml"
+    path.write_text(text)
+    return read_lane_file(path)
+
+
+def test_everything_is_where_the_file_says(tmp_path: Path) -> None:
+    file = read(tmp_path, GOOD)
+    assert file.lane.name == "north"
+    assert file.lane.journal == tmp_path / "north.journal"
+    assert file.source.bags == 3
+    assert file.control.valid_mm == 1500.0
+    assert file.buses[0].options == ModbusOptions(host="10.0.0.2", port=1502)
+    assert [bus.plc_beats for bus in file.buses] == [True, False]
+    assert file.buses[1].place.endswith("lane.toml:20")
+    assert file.buses[1].options.password.reveal() == "hunter2"
+    assert "hunter2" not in repr(file)
+    assert file.control.link(1 / 0.62, plc_beats=True).valid_counts == round(1500 / 0.62)
+    assert file.metrics.port == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("bags = 3", "bagz = 3", r"lane.toml:9: \[source\] there is no key 'bagz'.*mean 'bags'"),
+        ("[control]", "[contral]", r"lane.toml:11: .*no table 'contral'.*mean 'control'"),
+        ('kind = "modbus"', 'kind = "modbuss"', r"lane.toml:16: \[bus\] there is no bus 'modbuss'"),
+        ('kind = "mqtt"', "", r"lane.toml:20: \[bus\] a bus needs the key kind"),
+        ("port = 1502", "port = 70000", r"lane.toml:18: \[bus\] .*port.*1 to 65535.*70000"),
+        ("port = 1502", 'port = "1502"', r"lane.toml:18: .*'1502'.*a whole number"),
+        ("port = 1502", "port = true", r"lane.toml:18: .*True.*a whole number"),
+        ("port = 1502", "command_address = 50", r"lane.toml:18: .*map overlaps.*0 to 96 and 50"),
+        ('at_start = "wait"', 'at_start = "go"', r"lane.toml:12: .*'require' or 'wait'"),
+        ("alarm_threshold = 0.3", "alarm_threshold = 3", r"lane.toml:5: \[lane\] .*up to 1.*3"),
+        ("valid_mm = 1500", "valid_mm = -1", r"lane.toml:13: .*above 0.*-1"),
+        ('kind = "simulated"', "", r"lane.toml:7: \[source\] needs the key kind"),
+        ('kind = "simulated"', 'kind = "strip-file"', r"lane.toml:7: .*needs the key path"),
+        ('kind = "simulated"', 'kind = "python"', r"lane.toml:7: .*package.module:function"),
+        ('{ file = "password" }', '"hunter2"', r"lane.toml:24: .*must not stand in this file"),
+        ('{ file = "password" }', '{ file = "none" }', r"lane.toml:24: .*none cannot be read"),
+        ("plc_beats = false", "plc_beats = 0", r"lane.toml:22: .*true or false"),
+        ("[source]", "[sauce]", r"lane.toml:7: .*no table 'sauce'"),
+        ("[[bus]]", "[bus]", "is no TOML"),
+        ("bags = 3", "bags = 3 three", "is no TOML.*line 9"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_line_and_a_remedy(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError, match=said) as refused:
+        read(tmp_path, GOOD.replace(old, new))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_file_without_a_bus_or_a_source_says_what_to_add(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Add \[\[bus\]\]"):
+        read(tmp_path, '[source]\nkind = "simulated"\n')
+    with pytest.raises(ConfigError, match=r"Add \[source\]"):
+        read(tmp_path, '[[bus]]\nkind = "modbus"\n')
+    with pytest.raises(ConfigError, match=r"Add \[\[bus\]\]"):
+        read(tmp_path, 'bus = 1\n[source]\nkind = "simulated"\n')
+    with pytest.raises(ConfigError, match=r"lane.toml:1: .*must be a table"):
+        read(tmp_path, 'lane = 1\n[source]\nkind = "simulated"\n[[bus]]\nkind = "modbus"\n')
+    with pytest.raises(ConfigError, match=r"none\.toml cannot be read"):
+        read_lane_file(tmp_path / "none.toml")
+
+
+def test_two_buses_that_write_to_one_place_are_refused(tmp_path: Path) -> None:
+    text = '[source]\nkind = "simulated"\n' + 2 * '[[bus]]\nkind = "modbus"\ncommand_address = {}\n'
+    with pytest.raises(
+        ConfigError, match=r"lane.toml:6: \[bus\] .*with that of .*lane.toml:3.*0 to 96 of the reg"
+    ):
+        read(tmp_path, text.format(200, 300))
+    read(tmp_path, text.format(200, "200\nport = 503"))

@@ -1,0 +1,317 @@
+"""A lane as a service: a vendor's source, the fake engine, Modbus, and a PLC that diverts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from xedge.cli import main
+from xedge.commands.lanefile import read_lane_file
+from xedge.commands.service import Service, check_file
+from xedge.commands.simplc import bag_record
+from xedge.commands.sources import belt_plan
+from xedge.commands.strips import record_belt
+from xedge.control.modbus import ModbusOptions, ModbusPort
+from xedge.control.rule import RuleConfig
+from xedge.control.simplc import BeltClock, Diverted, SimPlc
+from xedge.errors import BusError, ConfigError
+from xedge.lane import read_journal
+from xedge.types import Decision, Verdict
+
+pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
+
+# A detector of a vendor: 32 elements, a line a millisecond, a bag of 300 lines every 700; every
+# second one holds something dense. It never ends when there is no number of bags.
+SOURCE = """
+import itertools
+import numpy as np
+from xedge.commands.sources import Feed
+from xedge.scanner.flatfield import FlatField
+from xedge.types import AIR_COUNTS, Strip
+
+BAGS = {bags}
+
+def strips():
+    for number in itertools.count():
+        first = 20 * number
+        low = np.full((20, 32), AIR_COUNTS, np.uint16)
+        bag, place = divmod(first, 700)
+        if 400 <= place < 700 and (BAGS is None or bag < BAGS):
+            low[:, 6:26] = 40_000
+            if bag % 2 and 500 <= place < 560:
+                low[:, 10:20] = 5_000
+        if BAGS is not None and first >= 700 * BAGS + 400:
+            return
+        encoder = np.arange(first, first + 20, dtype=np.int64)
+        yield Strip(first, encoder, low, low.copy(), (first + 20) * 1_000_000)
+
+def feed():
+    shape = (2, 32)
+    flat = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
+                     np.zeros(shape, np.bool_))
+    return Feed(strips(), flat, 1 / 0.62)
+
+def nothing():
+    return None
+"""
+EXTENTS = [(700 * bag + 400, 700 * bag + 699) for bag in range(50)]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def lane_file(
+    tmp_path: Path, stand_in_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """What writes a lane's file and its source, and returns the file's path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(bags: int | None, *, control: str = "", more: str = "", lane: str = "") -> Path:
+        name = f"vendor_{len(list(tmp_path.glob('vendor_*')))}"
+        (tmp_path / f"{name}.py").write_text(SOURCE.format(bags=bags))
+        path = tmp_path / "lane.toml"
+        path.write_text(
+            f'[lane]\nbundle = "{stand_in_bundle}"\nengine = "fake"\njournal = "lane.journal"\n'
+            f'{lane}\n[source]\nkind = "python"\nentry = "{name}:feed"\n'
+            f"[control]\nplc_limit_s = 30\nbeat_s = 0.02\npoll_s = 0.01\n{control}\n"
+            f'[[bus]]\nkind = "modbus"\nport = {free_port()}\n{more}\n'
+        )
+        return path
+
+    return write
+
+
+@contextmanager
+def plc_of(file: Path, bags: int) -> Iterator[list[Diverted]]:
+    """A PLC in a thread, with the bags that passed its diverter."""
+    options = read_lane_file(file).buses[0].options
+    port = ModbusPort(options)
+    plc = SimPlc(port, EXTENTS[:bags], 900, RuleConfig(heartbeat_limit_ms=30_000))
+    belt = BeltClock(1000, time.monotonic)
+    gone: list[Diverted] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.005):
+            if plc.rule.ready:
+                belt.start()
+            gone.extend(plc.scan(belt.encoder, int(time.monotonic() * 1000) % 2**32))
+
+    port.connect()
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield gone
+    finally:
+        stop.set()
+        thread.join()
+        port.close()
+
+
+def test_a_belt_is_screened_and_what_is_not_clear_is_diverted(
+    lane_file: Callable[..., Path],
+) -> None:
+    path = lane_file(4)
+    decisions: list[Decision] = []
+    with plc_of(path, 4) as gone:
+        report = Service(read_lane_file(path), decisions.append).run()
+        until = time.monotonic() + 20
+        while len(gone) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert [d.bag for d in decisions] == [1, 2, 3, 4]
+    assert report.ledger.balanced
+    assert [bag.number for bag in gone] == [1, 2, 3, 4]
+    # Whatever a slow machine made of it: what passed was CLEAR, and what is dense never was.
+    clear = {d.bag for d in decisions if d.verdict is Verdict.CLEAR}
+    assert {bag.number for bag in gone if bag.passed} <= clear <= {1, 3}
+    records, damaged = read_journal(path.parent / "lane.journal")
+    assert damaged == 0
+    kinds = [record["kind"] for record in records]
+    assert kinds.count("decision") == 4
+    assert {"bus-up", "plc-heard", "plc-run", "source-ended"} <= set(kinds)
+    assert json.dumps(bag_record(gone[0]))
+
+
+def test_a_plc_that_cannot_be_reached_at_the_start_is_an_error_with_line_and_remedy(
+    lane_file: Callable[..., Path],
+) -> None:
+    path = lane_file(1, control="start_s = 0.3")
+    with pytest.raises(BusError, match=r"lane.toml:\d+: \[bus\] .*does not let the lane run"
+                                       r".*cannot be reached.*at_start = \"wait\""):  # fmt: skip
+        Service(read_lane_file(path)).run()
+
+
+def test_told_to_wait_it_waits_and_screens_nothing_meanwhile(
+    lane_file: Callable[..., Path],
+) -> None:
+    path = lane_file(1, control='start_s = 0.05\nat_start = "wait"')
+    decisions: list[Decision] = []
+    service = Service(read_lane_file(path), decisions.append)
+    running = threading.Thread(target=service.run)
+    running.start()
+    time.sleep(0.4)
+    assert running.is_alive()
+    assert decisions == []
+    assert 'xedge_bus_connected{lane="lane"' in service.figures()
+    with plc_of(path, 1):
+        running.join(60)
+    assert not running.is_alive()
+    assert [d.bag for d in decisions] == [1]
+
+
+def test_a_stop_while_it_waits_ends_it(lane_file: Callable[..., Path]) -> None:
+    service = Service(read_lane_file(lane_file(None, control='at_start = "wait"')))
+    threading.Timer(0.2, service.stop).start()
+    report = service.run()
+    assert report.ledger.lines_in == 0
+
+
+def test_metrics_are_served(lane_file: Callable[..., Path]) -> None:
+    port = free_port()
+    path = lane_file(None, more=f"[metrics]\nport = {port}\n")
+    service = Service(read_lane_file(path))
+    with plc_of(path, 0):
+        running = threading.Thread(target=service.run)
+        running.start()
+        until = time.monotonic() + 30
+        text = ""
+        while 'verdict="CLEAR"} 0' in text or not text:
+            assert time.monotonic() < until
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                    text = answer.read().decode()
+            except OSError:
+                time.sleep(0.05)
+        with pytest.raises(urllib.error.HTTPError) as other:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/")
+        other.value.close()
+        service.stop()
+        running.join(60)
+    for line in text.splitlines():
+        assert line.startswith("# ") or (line.startswith("xedge_") and float(line.split()[-1]) >= 0)
+
+
+def test_thresholds_are_read_again_and_nothing_else(
+    lane_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = lane_file(1, lane="alarm_threshold = 0.5")
+    service = Service(read_lane_file(path))
+    text = path.read_text()
+    path.write_text(text.replace("0.5", "0.6").replace("beat_s = 0.02", "beat_s = 0.04"))
+    with caplog.at_level("INFO", logger="xedge.service"):
+        service.reload()
+        path.write_text(text.replace("0.5", "6"))
+        service.reload()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "alarm_threshold is 0.6 now"
+    assert said[1].startswith("[control] has changed")
+    assert "not reloaded" in said[2]
+    assert "lane.toml:5" in said[2]
+    assert len(said) == 3
+
+
+def test_signals_of_the_command(
+    lane_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process itself: ready, reload on SIGHUP, an end in good order on SIGTERM."""
+    path = lane_file(None, lane="alarm_threshold = 0.5", control="drain_s = 60")
+    notified = tmp_path / "notify"
+    environment = os.environ | {
+        "NOTIFY_SOCKET": str(notified),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+    }
+    code = "from xedge.commands.serve import serve; serve()"
+    with plc_of(path, 0), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(notified))
+        systemd.settimeout(120)
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(path), "--json"], env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            try:
+                while b"READY=1" not in systemd.recv(1000):
+                    pass
+                assert process.stdout is not None
+                first = json.loads(process.stdout.readline())
+                path.write_text(path.read_text().replace("= 0.5", "= 0.95"))
+                process.send_signal(signal.SIGHUP)
+                time.sleep(0.5)
+                process.send_signal(signal.SIGTERM)
+                out, log = process.communicate(timeout=120)
+            finally:
+                process.kill()
+    assert process.returncode == 0, log
+    assert first["bag"] == 1
+    assert "alarm_threshold is 0.95 now" in log
+    assert "stopping" in log
+    assert "Traceback" not in log
+    records, _ = read_journal(tmp_path / "lane.journal")
+    kinds = [record["kind"] for record in records]
+    assert "retuned" in kinds
+    assert kinds.count("bag-begun") == kinds.count("decision") == 1 + len(out.splitlines())
+
+
+def test_a_file_is_checked_without_a_plc(lane_file: Callable[..., Path]) -> None:
+    path = lane_file(1)
+    done = CliRunner().invoke(main, ["serve", str(path), "--check"], obj={})
+    if "There is no command" in done.output:
+        pytest.skip("this installation of xedge is older than the command")
+    assert done.exit_code == 0, done.output
+    assert done.output.endswith("good\n")
+    path.write_text(path.read_text().replace(":feed", ":nothing"))
+    done = CliRunner().invoke(main, ["serve", str(path), "--check"])
+    assert done.exit_code == 1
+    assert "returned something else: expected an xedge.commands.sources.Feed" in done.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (":feed", ":food", "cannot be found"),
+        ("[source]", "alarm_threshold = 0.01\n[source]", "below the model's score threshold"),
+        ("plc_limit_s", "valid_mm = 1e12\nplc_limit_s", "valid_counts"),
+    ],
+)
+def test_what_shows_only_when_it_is_tried_is_refused(
+    lane_file: Callable[..., Path], old: str, new: str, said: str
+) -> None:
+    path = lane_file(1)
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(ConfigError, match=said):
+        check_file(read_lane_file(path))
+
+
+def test_the_plan_of_a_belt_is_that_of_its_recording(tmp_path: Path) -> None:
+    record_belt(tmp_path / "belt.xstrip", bags=2, speed_m_s=0.5, seed=3)
+    path = tmp_path / "lane.toml"
+    bus = f'[[bus]]\nkind = "modbus"\nport = {free_port()}\n'
+    path.write_text(f'[source]\nkind = "strip-file"\npath = "belt.xstrip"\n{bus}')
+    recorded = belt_plan(read_lane_file(path).source)
+    path.write_text(f'[source]\nkind = "simulated"\nbags = 2\nseed = 3\n{bus}')
+    assert recorded.bags == belt_plan(read_lane_file(path).source).bags
+    assert recorded.counts_per_s == pytest.approx(500 / 0.62)
+    (tmp_path / "belt.truth.json").unlink()
+    path.write_text(f'[source]\nkind = "strip-file"\npath = "belt.xstrip"\n{bus}')
+    with pytest.raises(ConfigError, match="nobody knows what passes"):
+        belt_plan(read_lane_file(path).source)
+
+
+def test_a_modbus_port_is_named_by_its_options() -> None:
+    assert "127.0.0.1:1" in str(ModbusPort(ModbusOptions(port=1)))
