@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.bundle import open_bundle
+from xedge.commands.bundle_options import bundle_options
 from xedge.commands.lane import FLAWED
 from xedge.commands.strips import screen_file
 from xedge.control.dicos.bag import BagFiles, DicosFolder
@@ -46,7 +47,7 @@ def dicos() -> None:
               help="The folder that the files go to.")  # fmt: skip
 @click.option("--machine", type=click.Path(path_type=Path, dir_okay=False),
               help="TOML: manufacturer, serial, uid_root, ... (docs/dicos.md).")  # fmt: skip
-@click.option("--bundle", type=click.Path(path_type=Path), help="A .xedge file; else the shipped.")
+@bundle_options
 @click.option("--engine", default="auto", show_default=True, help=f"auto, {', '.join(BACK_ENDS)}.")
 @click.option("--threads", type=click.IntRange(1), help="Of the engine; else all cores but one.")
 @click.option("--truncated-ok", is_flag=True, help="Take a file without its end, as a .part is.")
@@ -58,6 +59,7 @@ def write(
     out: Path,
     machine: Path | None,
     bundle: Path | None,
+    public_key: bytes | None,
     engine: str,
     threads: int | None,
     truncated_ok: bool,
@@ -74,7 +76,7 @@ def write(
       xedge dicos write --source belt.xstrip --out dicos/
       xedge dicos write --source belt.xstrip --out dicos/ --machine scanner.toml --json
     """  # noqa: D301  # click wants the character, not a backslash
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, public_key)
     folder = _folder(source, out, machine, Screener(
         opened.spec.classes, opened.spec.alarm_threshold, opened.spec.name))  # fmt: skip
     failed: list[XedgeError] = []
