@@ -58,6 +58,7 @@ BUSES: Final[Mapping[str, BusKind]] = types.MappingProxyType(
         "modbus": BusKind("modbus", "Modbus"),
         "ads": BusKind("ads", "Ads"),
         "mqtt": BusKind("mqtt", "Mqtt"),
+        "opcua": BusKind("opcua", "OpcUa"),
         "s7": BusKind("s7", "S7"),
     }
 )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from xedge.control.bus import Secret, fit, require_private
+from xedge.control.bus import Claim, Secret, fit, require_private
 from xedge.control.commands import COMMAND_BYTES
 from xedge.control.image import IMAGE_BYTES
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
@@ -96,6 +96,12 @@ class MqttOptions:
                 expected="tls_ca, or a broker on this machine", found="neither",
                 remedy="Give the broker a certificate, and name who vouches for it in tls_ca",
             )  # fmt: skip
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What no other bus of the lane may have: the topic of its image, at this broker."""
+        topic = f"{self.topic}/image at {self.host}:{self.port}"
+        return (Claim(topic, 0, IMAGE_BYTES - 1),)
 
 
 def _is_loopback(host: str) -> bool:

@@ -386,6 +386,12 @@ def test_options_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) ->
         MqttOptions(**wrong)
 
 
+def test_two_buses_of_a_lane_cannot_have_one_topic() -> None:
+    one, same, other = (MqttOptions(topic=topic) for topic in ("a", "a", "b"))
+    assert one.claims[0].overlaps(same.claims[0])
+    assert not one.claims[0].overlaps(other.claims[0])
+
+
 def test_nobody_there_is_said_at_once(broker: Any) -> None:
     broker.stop()
     with pytest.raises(BusError, match="cannot be reached") as refused:
