@@ -119,16 +119,19 @@ class VisionSystem:
     async def _tell(self, epoch: int, place: Place) -> None:
         from asyncua import ua
 
-        now = datetime.datetime.now(datetime.timezone.utc)
-        event = self._events.event
-        event.ResultId = ua.ResultIdDataType(Id=f"{epoch}-{place.bag}")
-        event.ResultState = COMPLETED
-        event.IsPartial = event.IsSimulated = False
-        event.CreationTime = now
         content = [ua.Variant(place.verdict.name), ua.Variant(place.reason.name)]
         for encoder in (place.head, place.tail, place.valid_until):
             content.append(ua.Variant(encoder, ua.VariantType.Int32))
-        event.add_property("ResultContent", content, ua.VariantType.Variant)
+        # With their types: asyncua does not find those that the specification derives itself.
+        kind, event = ua.VariantType, self._events.event
+        result = ua.ResultIdDataType(Id=f"{epoch}-{place.bag}")
+        event.add_property("ResultId", result, kind.ExtensionObject)
+        event.add_property("ResultState", COMPLETED, kind.Int32)
+        event.add_property("IsPartial", False, kind.Boolean)
+        event.add_property("IsSimulated", False, kind.Boolean)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        event.add_property("CreationTime", now, kind.DateTime)
+        event.add_property("ResultContent", content, kind.Variant)
         await self._events.trigger(message=f"bag {place.bag}: {place.verdict.name}")
 
 

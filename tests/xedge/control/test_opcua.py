@@ -355,6 +355,8 @@ def test_machine_vision_follows_the_lane_and_tells_its_decisions(
     class Handler:
         def event_notification(self, event: Any) -> None:
             content = [value.Value for value in event.ResultContent]
+            assert isinstance(event.CreationTime, datetime.datetime)
+            assert (event.IsPartial, event.IsSimulated) == (False, False)
             told.append((event.ResultId.Id, event.ResultState, event.Message.Text, content))
 
     async def watch(client: Any) -> None:
