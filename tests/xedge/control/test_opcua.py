@@ -126,8 +126,8 @@ def run(attack: Callable[[Any], Coroutine[Any, Any, None]], bus: OpcUaBus) -> No
     asyncio.run(attack(client))
 
 
-def test_a_channel_without_security_opens_nothing(
-    lane: OpcUaBus, plc: OpcUaPort, monkeypatch: pytest.MonkeyPatch
+def test_a_channel_without_security_opens_nothing_even_for_who_knows_the_password(
+    lane: OpcUaBus, plc: OpcUaPort, rig_modules: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An honest client looks for the endpoint of its security mode first, and finds none.
     monkeypatch.setattr(asyncua.Client, "find_endpoint", staticmethod(lambda all_, *_: all_[0]))
@@ -135,7 +135,8 @@ def test_a_channel_without_security_opens_nothing(
 
     async def attack(client: Any) -> None:
         client.set_user("plc")
-        with pytest.raises(ua.UaStatusCodeError):
+        client.set_password(rig_modules["rig_opcua"].PASSWORD)
+        with pytest.raises(ua.uaerrors.BadUserAccessDenied):
             async with client:
                 pass
 
