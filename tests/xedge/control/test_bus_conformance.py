@@ -16,7 +16,7 @@ from xedge.control.words import to_words
 from xedge.errors import BusError
 from xedge.types import Decision, Verdict
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 """How long a test waits for what must come; a loaded machine is slow, not wrong."""
 
 
