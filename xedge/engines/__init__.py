@@ -1,10 +1,15 @@
 """Engines: one protocol (`xedge.engines.base.Engine`), and a table of the back ends by name.
 
-    onnxruntime       CPU; the portable default
-    onnxruntime-cuda  NVIDIA GPU through ONNX Runtime
-    openvino          CPU in float32; chosen by ``auto`` where it is installed, for its speed
-    openvino-bf16     CPU in bfloat16, on processors that have it
-    fake              no model at all: known answers, and faults on demand, for tests
+    onnxruntime         CPU; the portable default
+    onnxruntime-cuda    NVIDIA GPU through ONNX Runtime
+    openvino            CPU in float32; chosen by ``auto`` where it is installed, for its speed
+    openvino-bf16       CPU in bfloat16, on processors that have it
+    tensorrt            NVIDIA GPU, TensorRT 10.3 to 11.4: Jetson, graphics cards, servers
+    tensorrt-graph      the same, replayed as one CUDA graph
+    tensorrt-weak       the same, precision left to TensorRT 10
+    tensorrt-rtx        NVIDIA graphics cards of the RTX family
+    tensorrt-rtx-graph  the same, replayed as one CUDA graph
+    fake                no model at all: known answers, and faults on demand, for tests
 
 The table holds strings: importing this module imports no library, and `load` only the one asked
 for.
@@ -42,6 +47,11 @@ BACK_ENDS: Final[Mapping[str, str]] = types.MappingProxyType(
         "onnxruntime-cuda": "xedge.engines.onnxruntime:OnnxRuntimeCudaEngine",
         "openvino": "xedge.engines.openvino:OpenVinoEngine",
         "openvino-bf16": "xedge.engines.openvino:OpenVinoBf16Engine",
+        "tensorrt": "xedge.engines.tensorrt:TensorRtEngine",
+        "tensorrt-graph": "xedge.engines.tensorrt:TensorRtGraphEngine",
+        "tensorrt-weak": "xedge.engines.tensorrt:TensorRtWeakEngine",
+        "tensorrt-rtx": "xedge.engines.tensorrt:TensorRtRtxEngine",
+        "tensorrt-rtx-graph": "xedge.engines.tensorrt:TensorRtRtxGraphEngine",
         "fake": "xedge.engines.fake:FakeEngine",
     }
 )

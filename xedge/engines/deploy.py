@@ -29,7 +29,7 @@ PRECISIONS: Final = ("int8", "fp16", "fp32")
 ARITHMETIC: Final[Mapping[str, str]] = types.MappingProxyType({"openvino-bf16": "bfloat16"})
 """Back ends that compute in another type than the graph says."""
 
-LOWERING: Final[Mapping[str, str]] = types.MappingProxyType({})
+LOWERING: Final[Mapping[str, str]] = types.MappingProxyType({"tensorrt": "tensorrt-weak"})
 """Back end to the one that lowers the precision by itself, tried where the first one fails."""
 
 
