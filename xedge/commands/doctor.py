@@ -29,6 +29,8 @@ FAST_CLOCKS = frozenset({"tsc", "arch_sys_counter"})
 
 BF16 = frozenset({"AVX512-BF16", "AMX-BF16"})
 
+GPU_ENGINES = frozenset({"onnxruntime-cuda", "tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class BundleState:
@@ -168,10 +170,11 @@ def advise(
             "This processor multiplies bfloat16: the engine openvino-bf16 may be faster, at a "
             "precision that `xedge bench engines` does not judge."
         )
-    if machine.gpus and "onnxruntime-cuda" not in usable:
+    if machine.gpus and not usable & GPU_ENGINES:
         advice.append(
             "There is an NVIDIA GPU that no engine here can use: in an environment of its own, "
-            "pip install 'xedge[ort-gpu]'."
+            "pip install 'xedge[tensorrt]' beside JetPack's TensorRT, 'xedge[tensorrt-rtx]' for an "
+            "RTX card, or 'xedge[ort-gpu]'; then run `xedge compile`."
         )
     if machine.cores == 1:
         advice.append("One core is shared by the scanner's lines and the engine: expect late bags.")

@@ -2,6 +2,8 @@
 
     onnxruntime         CPU; the portable default
     onnxruntime-cuda    NVIDIA GPU through ONNX Runtime
+    onnxruntime-tensorrt, onnxruntime-tensorrt-rtx
+                        NVIDIA GPU through ONNX Runtime's providers of TensorRT
     openvino            CPU in float32; chosen by ``auto`` where it is installed, for its speed
     openvino-bf16       CPU in bfloat16, on processors that have it
     tensorrt            NVIDIA GPU, TensorRT 10.3 to 11.4: Jetson, graphics cards, servers
@@ -45,6 +47,10 @@ BACK_ENDS: Final[Mapping[str, str]] = types.MappingProxyType(
     {
         "onnxruntime": "xedge.engines.onnxruntime:OnnxRuntimeEngine",
         "onnxruntime-cuda": "xedge.engines.onnxruntime:OnnxRuntimeCudaEngine",
+        "onnxruntime-tensorrt": "xedge.engines.onnxruntime_tensorrt:OnnxRuntimeTensorRtEngine",
+        "onnxruntime-tensorrt-rtx": (
+            "xedge.engines.onnxruntime_tensorrt:OnnxRuntimeTensorRtRtxEngine"
+        ),
         "openvino": "xedge.engines.openvino:OpenVinoEngine",
         "openvino-bf16": "xedge.engines.openvino:OpenVinoBf16Engine",
         "tensorrt": "xedge.engines.tensorrt:TensorRtEngine",

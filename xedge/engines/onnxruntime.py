@@ -97,6 +97,11 @@ class OnnxRuntimeEngine:
         return types
 
     @classmethod
+    def _device(cls, library: Any, options: Any) -> dict[str, Any]:
+        """How a session is told where to run: arguments of it, or something in ``options``."""
+        return {"providers": [cls.provider]}
+
+    @classmethod
     def _session_of(cls, model: bytes, threads: int | None, options: Any) -> Any:
         cls.version()
         library = _library(cls.extra)
@@ -106,7 +111,7 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         try:
-            session = library.InferenceSession(model, options, providers=[cls.provider])
+            session = library.InferenceSession(model, options, **cls._device(library, options))
         except Exception as error:  # its exceptions share no base class but this
             raise EngineLoadError(
                 "ONNX Runtime refused the model",
