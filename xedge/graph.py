@@ -124,25 +124,40 @@ class Graph:
         return dict(count.most_common())
 
     def label_aware(self) -> dict[str, tuple[str, str]]:
-        """Scope of each label-aware step to the features that enter it and those that leave it.
+        """Scope of each label-aware step to the features before it, and those that others read.
 
-        A step ends in ``x + w x``, so its input is what its last node adds something to.
+        A step ends in ``x + w x``, so its input is what its last node adds something to. Casts
+        are looked through: in a half-precision graph they stand at its borders.
         """
+        casts = {o: n.inputs[0] for n in self.nodes if n.operator == "Cast" for o in n.outputs}
+        constants = {o for n in self.nodes if n.operator == "Constant" for o in n.outputs}
+
+        def source(name: str) -> str:
+            while name in casts:
+                name = casts[name]
+            return name
+
+        real = [node for node in self.nodes if node.operator != "Cast"]
         scopes: dict[str, list[Node]] = {}
-        for node in self.nodes:
+        for node in real:
             if found := LABEL_AWARE.match(node.name):
                 scopes.setdefault(found[0], []).append(node)
-        constants = {o for n in self.nodes if n.operator == "Constant" for o in n.outputs}
         steps = {}
         for scope, nodes in scopes.items():
             inside = {output for node in nodes for output in node.outputs}
-            fed = {i for node in nodes for i in node.inputs} - inside - constants - {""}
+            fed = {source(i) for node in nodes for i in node.inputs} - inside - constants - {""}
             fed -= self.weights.keys()
-            read = {i for node in self.nodes if node not in nodes for i in node.inputs}
-            read |= set(self.outputs)
-            ends = [n for n in nodes if read & set(n.outputs) and fed & set(n.inputs)]
+            mine = set(nodes)
+            reads = [i for node in real if node not in mine for i in node.inputs]
+            read = {source(name): name for name in reversed([*reads, *self.outputs])}
+            ends = [
+                (before, read[output])
+                for node in nodes if node.operator == "Add"
+                for output in node.outputs if output in read
+                for before in map(source, node.inputs) if before in fed
+            ]  # fmt: skip
             if len(ends) == 1:
-                steps[scope] = next(i for i in ends[0].inputs if i in fed), ends[0].outputs[0]
+                steps[scope] = ends[0]
         return steps
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from xedge import engines
 from xedge.bundle import open_bundle
 from xedge.errors import BundleError
-from xedge.graph import Graph, read_graph, with_outputs
+from xedge.graph import Graph, Node, Weight, read_graph, with_outputs
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,22 @@ def test_damage_is_an_error_or_harmless(tiny_onnx, data) -> None:
 def test_what_is_no_onnx_file_is_refused(content) -> None:
     with pytest.raises(BundleError, match="an ONNX file"):
         read_graph(content)
+
+
+def test_casts_at_the_borders_of_a_step_are_looked_through() -> None:
+    """As a half-precision graph has them: what others read of a step is what was cast."""
+    rows = [
+        ("fpn/Conv", "Conv", ["planes", "k"], ["x"]),
+        ("P3/label_aware/Conv", "Conv", ["x", "k"], ["g"]),
+        ("P3/label_aware/g32", "Cast", ["g"], ["g32"]),
+        ("P3/label_aware/x32", "Cast", ["x"], ["x32"]),
+        ("P3/label_aware/Add_1", "Add", ["g32", "k"], ["w"]),
+        ("P3/label_aware/Mul", "Mul", ["w", "x32"], ["wx"]),
+        ("P3/label_aware/Add", "Add", ["x32", "wx"], ["refined"]),
+        ("P3/label_aware/half", "Cast", ["refined"], ["refined16"]),
+        ("P3/head/Conv", "Conv", ["refined16", "k"], ["y"]),
+    ]
+    nodes = tuple(Node(name, kind, tuple(i), tuple(o)) for name, kind, i, o in rows)
+    graph = Graph(20, 10, nodes, {"k": Weight("float16", 1)}, ("planes",), ("y",), {})
+    assert graph.label_aware() == {"P3/label_aware": ("x", "refined16")}
+    assert dataclasses.replace(graph, nodes=nodes[:1]).label_aware() == {}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from xedge import engines
 from xedge.bundle import Bundle
 from xedge.commands.screening import EngineUsed, named_engine
 from xedge.data.formats import open_set
@@ -17,6 +16,7 @@ from xedge.data.image_set import ImageSet, open_picture
 from xedge.detector import open_detector
 from xedge.encode import AIR
 from xedge.engines.base import Engine
+from xedge.engines.deploy import load_variant
 from xedge.errors import ConfigError
 from xedge.metrics import Truth
 from xedge.pictures import ColourPicture, DualEnergyPicture
@@ -182,7 +182,7 @@ def finder(
     """
     used = named_engine(engine, threads)
     if bundle.spec.kind is Kind.CLASSIFIER:
-        with closing(engines.load(bundle.model(variant), used.name, threads)) as loaded:
+        with closing(load_variant(bundle, used.name, threads, variant)) as loaded:
             check_contract(loaded, bundle.spec)
             yield lambda subject: _classified(loaded, bundle.spec, subject), used
         return
