@@ -26,7 +26,9 @@ from xedge.postprocess import check_contract
 PRECISIONS: Final = ("int8", "fp16", "fp32")
 """Precisions of a bundle's variants, lowest first; ``int8-anything`` is one of int8."""
 
-ARITHMETIC: Final[Mapping[str, str]] = types.MappingProxyType({"openvino-bf16": "bfloat16"})
+ARITHMETIC: Final[Mapping[str, str]] = types.MappingProxyType(
+    {"openvino-bf16": "bfloat16", "tensorrt-weak": "float16"}
+)
 """Back ends that compute in another type than the graph says."""
 
 LOWERING: Final[Mapping[str, str]] = types.MappingProxyType({"tensorrt": "tensorrt-weak"})

@@ -97,7 +97,7 @@ def test_json_has_every_variant_on_every_engine(tiny_bundle: Path) -> None:
     assert first["passed"]
     assert (first["max_abs_score"], first["max_box_px"], first["flip_rate"]) == (0, 0, 0)
     assert first["reasons"] == {
-        "arithmetic": "the graph has no convolution and no matrix product",
+        "arithmetic": "the library names no convolution and no matrix product that ran",
         "la_update_retained": "the graph has no label-aware step",
     }
     assert done.exit_code == (0 if all(row["passed"] for row in rows) else 1)
@@ -146,6 +146,20 @@ def test_a_graph_that_an_engine_refuses_is_a_failed_check(tiny_parts, tmp_path: 
     assert check.max_abs_score is check.arithmetic is None
     assert "ONNX Runtime refused the model" in check.reasons["passed"]
     assert set(check.reasons) == {*COLUMNS[2:-1]}
+
+
+def test_an_engine_that_builds_for_minutes_is_not_built_to_look_inside(
+    tiny_bundle: Path, tiny_engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no GPU, with the fake in TensorRT's place."""
+    built = []
+    monkeypatch.setattr(engines, "available", lambda: {"tensorrt": engines.Availability(True, "")})
+    monkeypatch.setattr(engines, "load", lambda *asked: built.append(asked[1]) or tiny_engine)
+    (check,) = verify_bundle(open_bundle(tiny_bundle))
+    assert check.passed
+    assert built == ["tensorrt"]
+    assert check.reasons["arithmetic"] == "this engine does not tell"
+    assert check.la_update_retained is None
 
 
 def test_unknown_engines_and_variants_are_refused(tiny_bundle: Path) -> None:
