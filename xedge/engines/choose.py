@@ -7,12 +7,12 @@ a candidate is a name and a function.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from xedge.engines.base import Engine
@@ -153,7 +153,7 @@ def _time(
                 spent[index].append(clock_ns() - started)
     for index in engines:
         old = trials[index]
-        median = statistics.median(spent[index]) / 1e6
+        median = float(np.median(spent[index])) / 1e6
         trials[index] = Trial(old.name, True, "", old.build_s, median)
 
 

@@ -26,7 +26,7 @@ from xedge.engines.build import Progress, silent
 from xedge.engines.cache import EngineCache
 from xedge.engines.cuda import Exchange, Gpu, open_gpu
 from xedge.engines.tensorrt_api import Api, failed, make_logger, open_api
-from xedge.engines.tensorrt_build import BuildOptions, build_plan
+from xedge.engines.tensorrt_build import BuildOptions, arithmetic_of, build_plan
 from xedge.errors import EngineCacheError, EngineLoadError, EngineRunError
 
 
@@ -141,6 +141,22 @@ class TensorRtEngine:
                 cache.put(facts, kernels)
 
         return cls(api, gpu, plan, graph=cls.graph, kernels=cache.get(facts) or b"", keep=keep)
+
+    @classmethod
+    def arithmetic(cls, model: bytes, threads: int | None) -> Mapping[str, int]:
+        """What convolutions read, by the layers of a plan; see `TellsArithmetic`.
+
+        Raises:
+            EngineLoadError: When the library does not tell its layers while it builds.
+        """
+        api, gpu = open_api(cls.module, cls.name, cls.extra), open_gpu(cls.extra)
+        # Full TensorRT describes layers in another form, and would build for minutes to do so.
+        if not api.features.targets:
+            raise EngineLoadError(
+                f"{api.name} does not tell what it computes in",
+                remedy="Look at the plan with trtexec --exportLayerInfo",
+            )
+        return arithmetic_of(build_plan(api, model, cls._options(api, gpu)).layers)
 
     @classmethod
     def _options(cls, api: Api, gpu: Gpu) -> BuildOptions:

@@ -13,11 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from xedge.engines.build import Progress, silent
 from xedge.engines.tensorrt_api import Api, failed, make_logger, make_monitor
 from xedge.errors import EngineLoadError
+
+_MULTIPLIES: Final = re.compile(r"^correlation|^gemm|^matmul|^__myl_\w*?(Corr|Gemm|Matm)", re.I)
+_TYPES: Final = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Int8": "int8"}
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,18 @@ def _refused(api: Api, parser: Any, logger: Any) -> EngineLoadError:
         found="; ".join(reasons) or "no reason",
         remedy="Export it again with `xedge export`",
     )
+
+
+def arithmetic_of(layers: Iterable[Layer]) -> dict[str, int]:
+    """Type, as ``float16``, to number of convolutions and matrix products that read it."""
+    types: dict[str, int] = {}
+    for layer in layers:
+        # A convolution is of its own kind, or named within what was fused at run time.
+        if _MULTIPLIES.search(layer.kind) or _MULTIPLIES.search(layer.name.partition("_myl0")[0]):
+            theirs = layer.inputs[0] if layer.inputs else "unknown"
+            ours = _TYPES.get(theirs, theirs.lower())
+            types[ours] = types.get(ours, 0) + 1
+    return types
 
 
 def _layers(lines: Iterable[str]) -> tuple[Layer, ...]:

@@ -230,6 +230,16 @@ def test_a_tensor_outside_the_contract_is_refused_and_frees_what_it_took(make_te
     assert double.cuda.buffers == []
 
 
+def test_full_tensorrt_does_not_build_to_tell_what_it_computes_in(version, make_tensorrt) -> None:
+    double = make_tensorrt(version)
+    if version.startswith("rtx"):
+        assert engines.arithmetic(MODEL, "tensorrt-rtx") == {}  # the stand-in tells no layers
+        return
+    with pytest.raises(EngineLoadError, match="does not tell"):
+        engines.arithmetic(MODEL, "tensorrt")
+    assert double.log == []
+
+
 def test_without_a_gpu_it_says_so(make_tensorrt, monkeypatch) -> None:
     double = make_tensorrt("10.3.0")
 

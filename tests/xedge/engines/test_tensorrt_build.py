@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from xedge.engines.tensorrt_api import Api, open_api
-from xedge.engines.tensorrt_build import BuildOptions, Built, build_plan
+from xedge.engines.tensorrt_build import (
+    BuildOptions,
+    Built,
+    Layer,
+    arithmetic_of,
+    build_plan,
+)
 from xedge.errors import EngineLoadError
 
 TARGETS = ("SM86", "SM89", "SM120")
@@ -83,6 +89,28 @@ def test_int8_convolutions_read_int8(api, target) -> None:
     convolutions = [layer for layer in layers if layer.kind == "correlation"]
     assert len(convolutions) == 2
     assert all(layer.inputs[0] == "Int8" for layer in convolutions)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "told"),
+    [(np.float32, None, "float32"), (np.float16, None, "float16"), (np.float16, 0.05, "int8")],
+)
+def test_what_is_computed_in_is_told(api, dtype, scale, told) -> None:
+    assert arithmetic_of(build(api, residual(dtype, scale)).layers) == {told: 2}
+
+
+def test_convolutions_within_a_fusion_count_and_other_names_do_not() -> None:
+    def layer(name: str, kind: str) -> Layer:
+        return Layer(name, kind, ("Half",), ("Half",))
+
+    layers = [
+        layer("__myl_CorrMulAdd_myl0_73", "runtime_fusion"),
+        layer("__myl_MulCorr_myl0_3", "runtime_fusion"),
+        layer("neck/Conv_myl0_1", "correlation"),
+        layer("__myl_Relu_myl0_2", "kgen"),
+        layer("correct_me", "kgen"),
+    ]
+    assert arithmetic_of(layers) == {"float16": 3}
 
 
 def test_plans_differ_by_target_and_the_default_is_one_more(api) -> None:

@@ -47,6 +47,7 @@ OURS = {
     "cache", "built", "error", "undo", "np", "platform", "contextlib", "collections", "importlib",
     "hashlib", "re", "head", "line", "rest", "text", "inputs", "outputs", "array", "feeds", "msg",
     "facts", "found", "reasons", "module", "kind", "name", "dict", "dtypes", "pairs", "Features",
+    "_MULTIPLIES", "_TYPES", "types", "layer", "theirs",
 }  # fmt: skip
 """Variables that hold none: of xedge, of Python, of numpy."""
 
@@ -58,6 +59,12 @@ OWN_ATTRIBUTES = {
     "errors", "layers", "interrupted", "host",
 }  # fmt: skip
 """Attributes of ours whose own attributes are none of TensorRT's."""
+
+OWN_CALLS = {
+    "super", "open_gpu", "str", "type", "hashlib.sha256", "cls._options", "build_plan",
+    "self._stream.create_graph_builder", "building.end_building",
+}  # fmt: skip
+"""Calls that give none of TensorRT's."""
 
 GUARDS = {
     ("BuilderFlag", "FP16"): ("features.weak_typing", "weak_typing"),
@@ -139,7 +146,11 @@ def kind_of(value: ast.expr, where: str) -> str | None:
             return KINDS[name.lstrip("_")]
         if kind_of(value.value, where) == "module":
             return name
-        if name in OWN_ATTRIBUTES | CUDA or ast.unparse(value).startswith("np."):
+        if (
+            ast.unparse(value) in {"layer.name", "layer.kind"}
+            or name in OWN_ATTRIBUTES | CUDA
+            or ast.unparse(value).startswith("np.")
+        ):
             return None
     if isinstance(value, ast.Subscript):
         return kind_of(value.value, where)
@@ -149,8 +160,7 @@ def kind_of(value: ast.expr, where: str) -> str | None:
         return kind_of(value.body, where)
     if isinstance(value, ast.Call):
         called = ast.unparse(value.func)
-        if called in {"super", "open_gpu", "str", "hashlib.sha256", "building.end_building", "type",
-                      "self._stream.create_graph_builder", "cls._options"}:  # fmt: skip
+        if called in OWN_CALLS:
             return None
         if called.endswith((".splitlines", ".join")):
             return None
