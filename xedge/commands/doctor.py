@@ -167,8 +167,8 @@ def advise(
         )
     if "openvino-bf16" in usable and BF16 & set(machine.features):
         advice.append(
-            "This processor multiplies bfloat16: the engine openvino-bf16 may be faster, at a "
-            "precision that `xedge bench engines` does not judge."
+            "This processor multiplies bfloat16: the engine openvino-bf16 may be faster. "
+            "`xedge verify` and `xedge evaluate` say at what price."
         )
     if machine.gpus and not usable & GPU_ENGINES:
         advice.append(
