@@ -239,14 +239,14 @@ class TensorRtEngine:
 
     def _make_context(self, cuda_engine: Any, graph: bool, kernels: bytes) -> Any:
         trt, features = self._api.trt, self._api.features
-        if not features.runtime_config:
+        # Settings came with 10.13; without what RTX has they would only make a second way to go.
+        if not features.kernel_cache:
             return cuda_engine.create_execution_context()
         settings = cuda_engine.create_runtime_config()
-        if features.kernel_cache:
-            kernel_cache = self._kernel_cache = settings.create_runtime_cache()
-            if kernels:
-                kernel_cache.deserialize(kernels)  # refused ones are compiled again
-            settings.set_runtime_cache(kernel_cache)
+        kernel_cache = self._kernel_cache = settings.create_runtime_cache()
+        if kernels:
+            kernel_cache.deserialize(kernels)  # refused ones are compiled again
+        settings.set_runtime_cache(kernel_cache)
         if graph and features.own_graphs:
             settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         return cuda_engine.create_execution_context(settings)

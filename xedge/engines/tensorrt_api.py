@@ -29,7 +29,6 @@ class Features:
     Attributes:
         weak_typing: Precision can be left to the library, by flags (10.x).
         targets: A plan is built for named compute capabilities, without a GPU (RTX).
-        runtime_config: Contexts are made from settings (10.13 and later).
         kernel_cache: Kernels compiled at the first run can be kept (RTX).
         own_graphs: CUDA graphs are a setting of the library (RTX).
         validity: A plan can be judged before it is opened (RTX).
@@ -37,7 +36,6 @@ class Features:
 
     weak_typing: bool
     targets: bool
-    runtime_config: bool
     kernel_cache: bool
     own_graphs: bool
     validity: bool
@@ -49,7 +47,6 @@ class Features:
         return cls(
             weak_typing=hasattr(trt.BuilderFlag, "FP16"),
             targets=hasattr(trt.IBuilderConfig, "set_compute_capability"),
-            runtime_config=hasattr(trt.ICudaEngine, "create_runtime_config"),
             kernel_cache=hasattr(settings, "create_runtime_cache"),
             own_graphs=hasattr(settings, "cuda_graph_strategy"),
             validity=hasattr(trt.Runtime, "get_engine_validity"),

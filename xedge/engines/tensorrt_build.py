@@ -111,7 +111,8 @@ def build_plan(
     _configure(api, config, model, options)
     monitor = make_monitor(api, progress)
     config.progress_monitor = monitor
-    _give_timings(api, config, timings)
+    # The configuration does not own the timing cache: it must live until the plan is there.
+    timing_cache = _give_timings(api, config, timings)
     plan = builder.build_serialized_network(network, config)
     if monitor.interrupted is not None:
         raise monitor.interrupted
@@ -123,7 +124,8 @@ def build_plan(
             expected="a graph that it has kernels for",
             remedy="Try another precision or engine, and report this",
         )
-    return Built(bytes(plan), _take_timings(api, config), _layers(logger.layers))
+    after = bytes(timing_cache.serialize()) if timing_cache else b""
+    return Built(bytes(plan), after, _layers(logger.layers))
 
 
 def _configure(api: Api, config: Any, model: bytes, options: BuildOptions) -> None:
@@ -153,21 +155,15 @@ def _configure(api: Api, config: Any, model: bytes, options: BuildOptions) -> No
             config.set_compute_capability(getattr(trt.ComputeCapability, target), index)
 
 
-def _give_timings(api: Api, config: Any, timings: bytes) -> None:
-    """Let the build use what was timed before; where targets are named nothing is timed."""
+def _give_timings(api: Api, config: Any, timings: bytes) -> Any:
+    """The timing cache that the build uses; None where targets are named and nothing is timed."""
     if api.features.targets:
-        return
+        return None
     for content in (timings, b""):
         timing_cache = config.create_timing_cache(content)
         if timing_cache and config.set_timing_cache(timing_cache, ignore_mismatch=False):
-            return
-
-
-def _take_timings(api: Api, config: Any) -> bytes:
-    if api.features.targets:
-        return b""
-    timing_cache = config.get_timing_cache()
-    return bytes(timing_cache.serialize()) if timing_cache else b""
+            return timing_cache
+    return None
 
 
 def _refused(api: Api, parser: Any, logger: Any) -> EngineLoadError:

@@ -14,6 +14,7 @@ import json
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,11 +282,9 @@ def _implementations(double: TensorRt) -> dict[str, type]:
         def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
             assert not ignore_mismatch
             foreign = cache._content and not cache._content.startswith(double.version.encode())
-            self._timings = None if foreign else cache
+            # As in the library: whoever made it must keep it until the plan is built.
+            self._timings = None if foreign else weakref.ref(cache)
             return not foreign
-
-        def get_timing_cache(self) -> Any:
-            return self._timings
 
         def set_compute_capability(self, target: int, index: int) -> bool:
             self._targets.append((trt.ComputeCapability(target).name, index))
@@ -322,9 +321,10 @@ def _implementations(double: TensorRt) -> dict[str, type]:
             known = set(trt.BuilderFlag)
             flags = ",".join(sorted(flag.name for flag in known if int(flag) in config._flags))
             if config._timings is not None:
-                found = config._timings._content
-                double.log.append(f"timings {len(found)}")
-                config._timings._content = double.version.encode() + b" timed"
+                timings = config._timings()
+                assert timings is not None, "the timing cache is gone before the plan is built"
+                double.log.append(f"timings {len(timings._content)}")
+                timings._content = double.version.encode() + b" timed"
             targets = ",".join(name for name, _ in config._targets)
             text = f"{'strong' if network._strong else 'weak'} [{flags}] [{targets}]"
             double.log.append("build " + text)

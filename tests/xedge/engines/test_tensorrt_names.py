@@ -72,7 +72,7 @@ GUARDS = {
     ("IBuilderConfig", "num_compute_capabilities"): ("features.targets", "targets"),
     ("IBuilderConfig", "set_compute_capability"): ("features.targets", "targets"),
     ("ComputeCapability", None): ("features.targets", "targets"),
-    ("ICudaEngine", "create_runtime_config"): ("not features.runtime_config", "runtime_config"),
+    ("ICudaEngine", "create_runtime_config"): ("not features.kernel_cache", "kernel_cache"),
     ("IRuntimeConfig", "create_runtime_cache"): ("features.kernel_cache", "kernel_cache"),
     ("IRuntimeConfig", "set_runtime_cache"): ("features.kernel_cache", "kernel_cache"),
     ("IRuntimeConfig", "cuda_graph_strategy"): ("features.own_graphs", "own_graphs"),
@@ -86,7 +86,7 @@ GUARDS = {
 }
 """Name that some version lacks to what its `if` asks, and to the feature that says so."""
 
-ASKED = {"FP16", "set_compute_capability", "create_runtime_config", "create_runtime_cache",
+ASKED = {"FP16", "set_compute_capability", "create_runtime_cache",
          "cuda_graph_strategy", "get_engine_validity", "IRuntimeConfig"}  # fmt: skip
 """Names that `Features` looks for."""
 
