@@ -260,7 +260,7 @@ class OpcUaBus(_End):
 
 
 class OpcUaPort(_End):
-    """The PLC's end: a client, so the lane must serve before it connects.
+    """The PLC's end: a client, which finds the lane when it first reads or writes.
 
     Args:
         options: Where the lane serves, this end's own certificate, and the lane's in `trusted`.
@@ -272,13 +272,18 @@ class OpcUaPort(_End):
 
     def __init__(self, options: OpcUaOptions) -> None:
         super().__init__(options)
+        self._ready = False
         self._client: Client | None = None
         self._image: Any = None
         self._commands: Any = None
 
     def connect(self) -> None:
-        """Find the lane; see `xedge.control.bus.PlcPort.connect`."""
-        if self._loop is not None:
+        """Be ready; the lane, which is the server, need not be there yet."""
+        self._ready = True
+
+    def _dial(self) -> None:
+        """Find the lane, unless that was done."""
+        if self._loop is not None or not self._ready:
             return
         log = logging.getLogger("asyncua.client")
         if (
@@ -289,7 +294,7 @@ class OpcUaPort(_End):
         try:
             self._wait(self._open(), "the lane cannot be reached")
         except BaseException:
-            self.close()
+            self._hang_up()
             raise
 
     async def _open(self) -> None:
@@ -342,6 +347,7 @@ class OpcUaPort(_End):
         async def words() -> Any:
             return await self._image.read_value()
 
+        self._dial()
         return fit(to_bytes(self._wait(words(), "the image cannot be read")), IMAGE_BYTES)
 
     def write(self, commands: bytes) -> None:
@@ -354,10 +360,15 @@ class OpcUaPort(_End):
                 ua.DataValue(ua.Variant(list(to_words(commands)), ua.VariantType.UInt16))
             )
 
+        self._dial()
         self._wait(write(), "the commands were not taken")
 
     def close(self) -> None:
         """End the session."""
+        self._ready = False
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         client, self._client = self._client, None
         loop, self._loop = self._loop, None
         if loop is None:

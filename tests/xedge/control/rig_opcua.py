@@ -73,25 +73,12 @@ class QuickBus(OpcUaBus):
             gc.enable()
 
 
-class LatePort(OpcUaPort):
-    """A PLC that is there before the lane is: it connects when it is used."""
-
-    def connect(self) -> None: ...
-
-    def read(self) -> bytes:
-        super().connect()
-        return super().read()
-
-    def write(self, commands: bytes) -> None:
-        super().connect()
-        super().write(commands)
-
-
 @contextmanager
 def opcua(tmp_path: Path) -> Iterator[SimpleNamespace]:
     site = Site(tmp_path)
     bus = QuickBus(site.options("lane", "plc"))
-    port = LatePort(site.options("plc", "lane"))
+    port = OpcUaPort(site.options("plc", "lane"))
+    port.connect()
     try:
         yield SimpleNamespace(bus=bus, port=port, serves=True, secrets=(PASSWORD,))
     finally:

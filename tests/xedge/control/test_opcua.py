@@ -57,6 +57,7 @@ def lane(site: Any, rig_modules: Any) -> Iterator[OpcUaBus]:
 def plc(site: Any, lane: OpcUaBus) -> Iterator[OpcUaPort]:
     with closing(OpcUaPort(site.options("plc", "lane"))) as port:
         port.connect()
+        port.read()  # finds the lane
         yield port
 
 
@@ -93,32 +94,38 @@ def test_who_lacks_a_trusted_certificate_or_the_password_is_turned_away(
     site: Any, lane: OpcUaBus, name: str, changes: dict[str, Any], said: str
 ) -> None:
     port = OpcUaPort(site.options(name, "lane", **changes))
-    with pytest.raises(BusRefused, match=said) as refused:
-        port.connect()
-    assert str(refused.value).startswith(str(port))
-    assert "guessed" not in str(refused.value)
     with pytest.raises(BusError, match="not connected"):
         port.read()
+    port.connect()
+    with pytest.raises(BusRefused, match=said) as refused:
+        port.read()
+    assert str(refused.value).startswith(str(port))
+    assert "guessed" not in str(refused.value)
+    with pytest.raises(BusRefused, match=said):  # each time anew
+        port.write(RUNS)
+    port.close()
 
 
 def test_a_plc_that_does_not_trust_the_lane_stays_away(site: Any, lane: OpcUaBus) -> None:
     port = OpcUaPort(site.options("wary-plc", "stranger"))
+    port.connect()
     with pytest.raises(BusRefused, match="certificate is not trusted"):
-        port.connect()
+        port.read()
 
 
 def test_trust_is_given_and_taken_while_the_lane_runs(site: Any, lane: OpcUaBus) -> None:
     port = OpcUaPort(site.options("second-plc", "lane"))
+    port.connect()
     with pytest.raises(BusRefused):
-        port.connect()
+        port.read()
     site.options("lane", "second-plc")
     with closing(port):
-        port.connect()
         port.read()
     assert lane.options.trusted is not None
     (lane.options.trusted / "second-plc.der").unlink()
+    port.connect()
     with pytest.raises(BusRefused):
-        port.connect()
+        port.read()
 
 
 def run(attack: Callable[[Any], Coroutine[Any, Any, None]], bus: OpcUaBus) -> None:
@@ -246,8 +253,10 @@ def test_messages_and_logs_hold_no_password_and_no_key(
         port.connect()
         lane.write(CLEARS)
         assert port.read() == CLEARS
+        stranger = OpcUaPort(site.options("stranger", "lane"))
+        stranger.connect()
         with pytest.raises(BusRefused) as refused:
-            OpcUaPort(site.options("stranger", "lane")).connect()
+            stranger.read()
         said = [repr(thing) for end in (lane, port) for thing in
                 (end, vars(end), end.options, vars(end.options), end._identity, end._server
                  if isinstance(end, OpcUaBus) else end._client)]  # fmt: skip
