@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.bundle import open_bundle
-from xedge.errors import ConfigError
-from xedge_benchmarks.record import BenchRecord, checkout, write_record
+from xedge_benchmarks.bus_command import buses
+from xedge_benchmarks.record import BenchRecord, keep_record
 from xedge_benchmarks.study_command import studies
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -88,7 +88,7 @@ def engines(
 
     settings = EngineSettings(rounds=rounds, warmup=warmup, bags=bags, seed=seed, threads=threads)
     record = bench_engines(open_bundle(bundle_path), names, settings)
-    path = _keep(record, out, scratch)
+    path = keep_record(record, out, scratch=scratch)
     if as_json:
         click.echo(record.to_json(), nl=False)
     else:
@@ -134,7 +134,7 @@ def belt(
         engine=engine, speed_m_s=speed_m_s, bags=bags, seed=seed, threads=threads, realtime=realtime
     )
     record = bench_belt(open_bundle(bundle_path), settings)
-    path = _keep(record, out, scratch)
+    path = keep_record(record, out, scratch=scratch)
     if as_json:
         click.echo(record.to_json(), nl=False)
     else:
@@ -181,20 +181,11 @@ def accuracy(
     with Progress(console=Console(stderr=True, quiet=as_json)) as progress:
         bar = progress.add_task("screening bags", total=bags)
         record = bench_accuracy(bundles, settings, lambda: progress.advance(bar))
-    path = _keep(record, out, scratch)
+    path = keep_record(record, out, scratch=scratch)
     if as_json:
         click.echo(record.to_json(), nl=False)
     else:
         _print_accuracy(record, path)
-
-
-def _keep(record: BenchRecord, out: Path | None, scratch: bool) -> Path:
-    root = checkout()
-    if out is None and root is None:
-        raise ConfigError(
-            "there is no checkout to keep the record in", remedy="Name a folder with --out"
-        )
-    return write_record(record, out or (root or Path()) / "benchmarks" / "results", scratch=scratch)
 
 
 def _print_engines(record: BenchRecord, path: Path) -> None:
@@ -261,3 +252,4 @@ def _print_end(console: Console, record: BenchRecord, path: Path) -> None:
 
 
 bench.add_command(studies)
+bench.add_command(buses)

@@ -134,3 +134,17 @@ def checkout() -> Path | None:
     """Root of the checkout that this package runs from; None when it is installed elsewhere."""
     root = Path(xedge_benchmarks.__file__).resolve().parent.parent.parent
     return root if (root / ".git").exists() else None
+
+
+def keep_record(record: BenchRecord, out: Path | None, *, scratch: bool) -> Path:
+    """Path of the new file in ``out``, or in benchmarks/results of the checkout.
+
+    Raises:
+        ConfigError: When there is neither, or see `write_record`.
+    """
+    root = checkout()
+    if out is None and root is None:
+        raise ConfigError(
+            "there is no checkout to keep the record in", remedy="Name a folder with --out"
+        )
+    return write_record(record, out or (root or Path()) / "benchmarks" / "results", scratch=scratch)

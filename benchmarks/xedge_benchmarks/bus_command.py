@@ -1,0 +1,51 @@
+"""`xedge bench buses`: how long a decision takes to a PLC, by bus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from xedge.commands.lanefile import read_lane_file
+from xedge_benchmarks.buses import bench_buses
+from xedge_benchmarks.record import keep_record
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--rounds", type=click.IntRange(min=1), default=1000, show_default=True,
+              help="Decisions a bus.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder of the records; without it, benchmarks/results.")  # fmt: skip
+@click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def buses(file: Path, rounds: int, out: Path | None, scratch: bool, as_json: bool) -> None:
+    """Time decisions to a PLC and back, over every bus of a lane's file.
+
+    The PLC is played by this process, at the other end of the real bus; a broker must run.
+
+    \b
+    Examples:
+      xedge bench buses lane.toml --rounds 1000
+    """  # noqa: D301  # click wants the character, not a backslash
+    count = len(read_lane_file(file).buses)
+    with Progress(console=Console(stderr=True, quiet=as_json)) as progress:
+        bar = progress.add_task("decisions", total=rounds * count)
+        record = bench_buses(file, rounds, lambda: progress.advance(bar))
+    path = keep_record(record, out, scratch=scratch)
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+        return
+    table = Table("bus", "decision to PLC, ms: p50", "p99", "max", "and back: p50", "p99", "max")
+    for row in record.results["buses"]:
+        times = [f"{row[key][name]:.2f}" for key in ("decision_to_plc_ms", "to_plc_and_back_ms")
+                 for name in ("p50", "p99", "max")]  # fmt: skip
+        table.add_row(row["bus"], *times)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    for note in record.notes:
+        console.print(f"note: {note}")
+    console.print(f"record: {path}", soft_wrap=True)

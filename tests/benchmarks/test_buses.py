@@ -1,0 +1,34 @@
+"""`xedge bench buses`: a record of a bus' times; how long they are is no matter here."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from xedge_benchmarks.bus_command import buses
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_a_record_has_the_times_of_every_bus(tmp_path: Path, role: str) -> None:
+    pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    file = tmp_path / "lane.toml"
+    file.write_text(f'[source]\nkind = "simulated"\n[[bus]]\nkind = "modbus"\nrole = "{role}"\n'
+                    f"port = {port}\ntimeout_s = 10\n")  # fmt: skip
+    arguments = [str(file), "--rounds", "3", "--scratch", "--out", str(tmp_path)]
+    done = CliRunner().invoke(buses, [*arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    record = json.loads(done.stdout)
+    (row,) = record["results"]["buses"]
+    assert row["bus"] == f"modbus {role} 127.0.0.1:{port}"
+    assert row["failures"] == 0 or role == "server"
+    for key in ("decision_to_plc_ms", "to_plc_and_back_ms"):
+        assert 0 < row[key]["p50"] <= row[key]["p99"] <= row[key]["max"]
+    assert row["to_plc_and_back_ms"]["p50"] >= row["decision_to_plc_ms"]["p50"]
+    assert "load average" in record["notes"][0]
+    done = CliRunner().invoke(buses, arguments, catch_exceptions=False)
+    assert "load average" in done.output
