@@ -18,7 +18,7 @@ from xedge.commands.live import open_console
 from xedge.commands.sources import belt_plan
 from xedge.control.rule import Why
 from xedge.control.simplc import BeltClock, Diverted, SimPlc
-from xedge.errors import ConfigError
+from xedge.errors import BusError, BusRefused, ConfigError
 from xedge.sim.physics import ScannerModel
 from xedge.types import Verdict
 
@@ -57,7 +57,12 @@ def sim_plc(file: Path, bus: int, diverter_mm: float, as_json: bool) -> None:
     port = table.kind.port(table.options)
     counts = round(diverter_mm / ScannerModel().pitch_mm)
     plc = SimPlc(port, plan.bags, counts)
-    port.connect()
+    try:
+        port.connect()
+    except BusRefused:
+        raise
+    except BusError:
+        pass  # where the lane is the server it may come later: each scan tries again
     try:
         gone = _play(plc, BeltClock(plan.counts_per_s, time.monotonic), as_json)
     finally:
