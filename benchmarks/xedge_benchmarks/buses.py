@@ -1,8 +1,8 @@
 """From a lane's decision to its PLC and back, over a real bus, by the clock of one machine.
 
 Both ends run in this process: the lane's end with the link and the thread that it has in service,
-the PLC's end in the caller's thread, which reads every `LOOK_S` and what a read takes. So the PLC's own cycle, which
-adds up to one of its scans, is not in the figures, and neither is a network.
+the PLC's end in the caller's thread, which reads every `LOOK_S` and what a read takes. So the
+PLC's own cycle, which adds up to one of its scans, is not in the figures, and neither is a network.
 """
 
 from __future__ import annotations
