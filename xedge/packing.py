@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from xedge.bundle import Variant, write_bundle
 from xedge.engines import load
@@ -76,6 +77,9 @@ def golden_counts(
 ) -> tuple[U16, U16]:
     """Corrected counts of one simulated window on which a model is sure of something.
 
+    The first bag that serves is taken; where none of `TRIES` does, the best of those on which
+    as much alarms, so that a model of modest scores has a golden window too.
+
     Args:
         engine: The loaded model.
         spec: Its description.
@@ -83,30 +87,41 @@ def golden_counts(
         advance: Called after each of at most `TRIES` bags.
 
     Raises:
-        ExportError: When `TRIES` bags gave none: such a model finds nothing.
+        ExportError: When on no bag enough alarms: such a model finds nothing.
     """
     sure = SURE if sure is None else sure
     scanner = ScannerModel()
     field = flat_field(scanner, 1, 2)
     lines, elements = spec.height * spec.binning, spec.width * spec.binning
+    best, chosen = min(sure, spec.alarm_threshold), None
     for seed in range(GOLDEN_SEED, GOLDEN_SEED + TRIES):
         bag = generate_bag(seed, BagConfig(clean=0.0, few=1.0), scanner)
         counts = field.apply(bag.low, bag.high)
         low, high = (np.ascontiguousarray(c[:lines, :elements]) for c in counts)
-        answer = engine.run({"planes": golden_planes(low, high, spec)})
-        if spec.kind is Kind.CLASSIFIER:
-            found = int((class_scores(answer, spec) >= sure).sum())
-        else:
-            found = len(detections(answer, spec, spec.height, spec.width, sure))
+        score = _deciding_score(engine.run({"planes": golden_planes(low, high, spec)}), spec)
         advance()
-        if found >= ENOUGH[spec.kind]:
-            return low, high
+        if score >= best:
+            best, chosen = score, (low, high)
+        if score >= sure:
+            break
+    if chosen is not None:
+        return chosen
     what = "detections" if spec.kind is Kind.DETECTOR else "class"
     raise ExportError(
         f"the {spec.kind.value} is sure of nothing on {TRIES} simulated bags",
-        expected=f"{ENOUGH[spec.kind]} {what} with a score of {sure}",
-        remedy="Train it for longer, lower --sure, or give counts with --golden",
+        expected=f"{ENOUGH[spec.kind]} {what} with a score of {best:g}",
+        remedy="Train it for longer, lower --sure of `xedge pack`, or give it counts with --golden",
     )
+
+
+def _deciding_score(answer: Mapping[str, npt.NDArray[Any]], spec: ModelSpec) -> float:
+    """The score that the last of as many objects or classes has as a golden window needs."""
+    if spec.kind is Kind.CLASSIFIER:
+        scores = class_scores(answer, spec)
+    else:
+        scores = detections(answer, spec, spec.height, spec.width, spec.score_threshold).scores
+    enough = ENOUGH[spec.kind]
+    return float(np.sort(scores)[-enough]) if scores.size >= enough else 0.0
 
 
 def pack_bundle(

@@ -91,7 +91,9 @@ def test_a_golden_window_comes_from_the_simulator(tiny_onnx, tiny_spec, monkeypa
         assert len(seen) <= 2
         monkeypatch.setattr(packing, "TRIES", 1)
         with pytest.raises(ExportError, match="sure of nothing on 1 simulated bags"):
-            golden_counts(engine, spec, 1.0)
+            golden_counts(engine, dataclasses.replace(spec, alarm_threshold=1.0), 1.0)
+        modest = golden_counts(engine, dataclasses.replace(spec, alarm_threshold=0.3), 1.0)
+        np.testing.assert_array_equal(modest[0], low)  # what alarms will do
 
 
 def test_names_say_the_precision() -> None:
