@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -31,6 +32,7 @@ def buses(file: Path, rounds: int, out: Path | None, scratch: bool, as_json: boo
     Examples:
       xedge bench buses lane.toml --rounds 1000
     """  # noqa: D301  # click wants the character, not a backslash
+    logging.getLogger().addHandler(logging.NullHandler())  # a refused connection is no news here
     count = len(read_lane_file(file).buses)
     with Progress(console=Console(stderr=True, quiet=as_json)) as progress:
         bar = progress.add_task("decisions", total=rounds * count)
