@@ -61,5 +61,6 @@ def test_commands_are_declared(wheel: Path) -> None:
     assert declared["console_scripts"]["xedge"] == "xedge.cli:main"
     commands = set(declared["xedge.commands"])
     assert commands == {
-        "demo", "record", "run", "detect", "data", "doctor", "train", "explain", "export", "bench",
+        "demo", "record", "run", "serve", "sim-plc", "detect", "data", "pack", "sign", "verify",
+        "inspect", "evaluate", "doctor", "dicos", "compile", "train", "explain", "export", "bench",
     }  # fmt: skip
