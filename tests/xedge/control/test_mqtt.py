@@ -67,13 +67,10 @@ def plc(broker: Any) -> Iterator[MqttPort]:
 
 def late_reader(broker: Any) -> bytes:
     """What somebody reads who comes now."""
-    port = MqttPort(broker.options("plc", topic="airport/lane 1"))
-    with closing(port):
+    with closing(MqttPort(broker.options("plc"))) as port:
         port.connect()
-        until = time.monotonic() + 0.2
-        while time.monotonic() < until and not any(image := port.read()):
-            time.sleep(0.005)
-        return image
+        port.write(SILENT)  # acknowledged behind whatever the broker had kept for us
+        return port.read()
 
 
 def error_of(call: Callable[[], object]) -> str:
@@ -137,12 +134,12 @@ def test_half_open_is_noticed_at_both_ends_and_the_old_will_does_not_hide_the_ne
     broker: Any, plc: MqttPort, faulty_proxy: Any, eventually: Eventually
 ) -> None:
     proxy = faulty_proxy(broker.port)
-    near = broker.options(port=proxy.port, keepalive_s=1, timeout_s=0.1)
+    near = broker.options(port=proxy.port, keepalive_s=1, timeout_s=0.5)
     with closing(MqttBus(near)) as lane:
         lane.connect()
         lane.write(CLEARS)
         proxy.stall()
-        with pytest.raises(BusError, match=r"was not taken: expected an answer within 0\.1 s"):
+        with pytest.raises(BusError, match=r"was not taken: expected an answer within 0\.5 s"):
             lane.write(CLEARS)
         lane.close()
         with pytest.raises(BusError, match="does not answer"):
@@ -164,14 +161,12 @@ def test_half_open_is_noticed_at_both_ends_and_the_old_will_does_not_hide_the_ne
         eventually(lambda: "no second lane" in error_of(lane.read))
 
 
-def test_an_image_that_nobody_renews_is_forgotten(broker: Any, rig_modules: Any) -> None:
+def test_an_image_that_nobody_renews_is_forgotten(broker: Any, eventually: Eventually) -> None:
     broker.start()
     with closing(MqttBus(broker.options(expiry_s=1))) as lane:
         lane.connect()
-        lane.write(CLEARS)
-        assert late_reader(broker) == CLEARS
-        time.sleep(2.05)  # the broker counts whole seconds
-        assert not any(late_reader(broker))
+        eventually(lambda: lane.write(CLEARS) or late_reader(broker) == CLEARS)
+        eventually(lambda: not any(late_reader(broker)))  # the broker counts whole seconds
 
 
 def test_what_a_dead_lane_left_at_a_broker_that_keeps_everything_clears_nothing(

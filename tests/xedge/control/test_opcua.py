@@ -423,7 +423,7 @@ def test_a_plc_that_hangs_is_lost_and_its_clears_are_withdrawn_until_it_is_back(
     bench: Callable[..., OpcUaBus], faulty_proxy: Any, eventually: Eventually
 ) -> None:
     bus = bench()
-    config = LinkConfig(valid_counts=4000, beat_s=0.02, poll_s=0.01, plc_limit_s=1.0)
+    config = LinkConfig(valid_counts=4000, beat_s=0.02, poll_s=0.01, plc_limit_s=2.0)
     proxy = faulty_proxy(bus.options.port)
     far = OpcUaPort(OpcUaOptions(port=proxy.port, security=OPEN, timeout_s=2.0))
     near = OpcUaPort(OpcUaOptions(port=bus.options.port, security=OPEN, timeout_s=60.0))
