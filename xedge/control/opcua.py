@@ -18,6 +18,7 @@ import logging
 import math
 import socket
 import threading
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 SECURED: Final = "sign-and-encrypt"
 OPEN: Final = "none"
 
-START_S: Final = 30.0
+START_S: Final = 60.0
 """Seconds in which a server must stand; it makes some 6,000 nodes, which takes a slow CPU long."""
+
+REDIAL_S: Final = 0.2
+"""Seconds after a failed attempt in which a PLC's end does not try to find the lane again."""
 
 END_S: Final = 10.0
 """Seconds after which a thread that does not end is left behind."""
@@ -273,6 +277,7 @@ class OpcUaPort(_End):
     def __init__(self, options: OpcUaOptions) -> None:
         super().__init__(options)
         self._ready = False
+        self._dial_at = -math.inf
         self._client: Client | None = None
         self._image: Any = None
         self._commands: Any = None
@@ -285,6 +290,8 @@ class OpcUaPort(_End):
         """Find the lane, unless that was done."""
         if self._loop is not None or not self._ready:
             return
+        if time.monotonic() < self._dial_at:  # a PLC scans every few milliseconds
+            raise BusError(f"{self}: the lane was not reached a moment ago", remedy="Wait")
         log = logging.getLogger("asyncua.client")
         if (
             log.getEffectiveLevel() < logging.INFO
@@ -295,6 +302,7 @@ class OpcUaPort(_End):
             self._wait(self._open(), "the lane cannot be reached")
         except BaseException:
             self._hang_up()
+            self._dial_at = time.monotonic() + REDIAL_S
             raise
 
     async def _open(self) -> None:
