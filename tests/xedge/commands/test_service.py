@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.serve import serve
 from xedge.commands.service import Service, check_file
-from xedge.commands.simplc import bag_record
+from xedge.commands.simplc import bag_record, sim_plc
 from xedge.commands.sources import belt_plan
 from xedge.commands.strips import record_belt
 from xedge.control.modbus import ModbusOptions, ModbusPort
@@ -287,6 +287,36 @@ def test_a_file_is_checked_without_a_plc(lane_file: Callable[..., Path]) -> None
     done = CliRunner().invoke(serve, [str(path), "--check"])
     assert isinstance(done.exception, ConfigError)
     assert "returned something else: expected an xedge.commands.sources.Feed" in str(done.exception)
+
+
+def test_the_commands_lane_and_plc_talk_over_the_bus_of_one_file(
+    tmp_path: Path, stand_in_bundle: Path
+) -> None:
+    """A belt of the simulator; the lane in a thread, the PLC's command in front."""
+    path = tmp_path / "lane.toml"
+    path.write_text(
+        f'[lane]\nbundle = "{stand_in_bundle}"\nengine = "fake"\n'
+        '[source]\nkind = "simulated"\nbags = 2\nspeed_m_s = 1.0\n'
+        '[control]\nat_start = "wait"\nplc_limit_s = 30\ndrain_s = 5\n'
+        f'[[bus]]\nkind = "modbus"\nport = {free_port()}\ntimeout_s = 5\n'
+    )
+    decisions: list[Decision] = []
+    service = Service(read_lane_file(path), decisions.append)
+    running = threading.Thread(target=service.run)
+    running.start()
+    try:
+        done = CliRunner().invoke(sim_plc, [str(path), "--json"], catch_exceptions=False)
+    finally:
+        service.stop()
+        running.join(60)
+    assert not running.is_alive()
+    gone = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [bag["number"] for bag in gone] == [1, 2]
+    clear = {d.bag for d in decisions if d.verdict is Verdict.CLEAR}
+    assert {bag["number"] for bag in gone if bag["passed"]} <= clear
+    refused = CliRunner().invoke(sim_plc, [str(path), "--bus", "2"])
+    assert isinstance(refused.exception, ConfigError)
+    assert "has no bus 2" in str(refused.exception)
 
 
 @pytest.mark.parametrize(

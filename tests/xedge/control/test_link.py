@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+import xedge.control
 from xedge.control.board import PlcEvent
 from xedge.control.commands import Commands, Direction
 from xedge.control.fake import FakeBus, FakePlc
@@ -219,3 +222,11 @@ def test_a_link_starts_once_and_closes_without_a_start() -> None:
 def test_a_number_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         LinkConfig(valid_counts=1, **{name: 0.0})
+
+
+def test_no_clock_that_can_be_set_is_read() -> None:
+    """A step of the machine's time must not make a heartbeat young, or old."""
+    modules = Path(xedge.control.__file__).parent.glob("*.py")
+    texts = {module.name: module.read_text(encoding="utf-8") for module in modules}
+    assert "link.py" in texts
+    assert [name for name, text in texts.items() if re.search(r"time\.time(_ns)?\(", text)] == []
