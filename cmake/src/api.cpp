@@ -1,0 +1,414 @@
+// The boundary: checks what comes in, and turns failures into a status and a message.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <mutex>
+#include <new>
+
+#include "detector.hpp"
+#include "handles.hpp"
+#include "xedge/xedge.h"
+
+namespace {
+
+using namespace xedge;
+
+struct Screening {
+    Screening(std::shared_ptr<const Bundle> bundle, const DetectorOptions& options)
+        : detector(std::move(bundle), options) {}
+    std::mutex busy;
+    Detector detector;
+};
+
+// Never destroyed, so that a call during the program's exit still finds them.
+auto& bundles() {
+    static auto& table = *new Handles<xedge_bundle, const Bundle, 1>;
+    return table;
+}
+auto& detectors() {
+    static auto& table = *new Handles<xedge_detector, Screening, 2>;
+    return table;
+}
+
+thread_local std::array<char, 1024> last_error{};
+
+xedge_status failed(xedge_status status, const char* message) noexcept {
+    const std::size_t length = std::min(std::strlen(message), last_error.size() - 1);
+    std::memcpy(last_error.data(), message, length);
+    last_error[length] = '\0';
+    return status;
+}
+
+template <class Call>
+xedge_status guarded(Call call) noexcept {
+    try {
+        call();
+        return XEDGE_OK;
+    } catch (const Failure& failure) {
+        return failed(failure.status(), failure.what());
+    } catch (const std::bad_alloc&) {
+        return failed(XEDGE_E_MEMORY, "out of memory");
+    } catch (const std::exception& error) {
+        return failed(XEDGE_E_INTERNAL, error.what());
+    } catch (...) {
+        return failed(XEDGE_E_INTERNAL, "a fault of this library");
+    }
+}
+
+Failure bad_argument(const std::string& name, const std::string& expected,
+                     const std::string& found) {
+    return {XEDGE_E_ARGUMENT, "the argument '" + name + "' cannot be used", expected, found};
+}
+
+template <class T>
+T* needed(T* pointer, const char* name) {
+    if (!pointer) throw bad_argument(name, "a pointer", "NULL");
+    return pointer;
+}
+
+constexpr std::size_t kLargestStruct = 4096;
+
+std::size_t checked_size(std::size_t size, std::size_t smallest, const char* name) {
+    if (size < smallest || size > kLargestStruct)
+        throw bad_argument(name, "its struct_size, " + std::to_string(smallest) + " or more",
+                           std::to_string(size) + ": start from its XEDGE_..._INIT");
+    return size;
+}
+
+// A struct as this version knows it, from one that an older or newer header described: what an
+// older one lacks keeps its default, and what a newer one adds must be zero.
+template <class T>
+T read_struct(const T* given, const T& defaults, std::size_t smallest, const char* name) {
+    const std::size_t size =
+        checked_size(needed(given, name)->struct_size, smallest, name);
+    T known = defaults;
+    std::memcpy(&known, given, std::min(size, sizeof(T)));
+    const auto* bytes = reinterpret_cast<const unsigned char*>(given);
+    for (std::size_t i = sizeof(T); i < size; ++i)
+        if (bytes[i])
+            throw bad_argument(name, "fields that this library knows",
+                               "one of a newer header that is not zero");
+    return known;
+}
+
+template <class T>
+void write_struct(T* out, const T& filled, std::size_t smallest, const char* name) {
+    const std::size_t size = checked_size(needed(out, name)->struct_size, smallest, name);
+    auto* bytes = reinterpret_cast<unsigned char*>(out);
+    std::memcpy(bytes, &filled, std::min(size, sizeof(T)));
+    if (size > sizeof(T)) std::memset(bytes + sizeof(T), 0, size - sizeof(T));
+    out->struct_size = size;
+}
+
+// What the first published header had; these numbers never change.
+constexpr std::size_t kOptionsV1 = offsetof(xedge_options, reserved) + sizeof(std::uint32_t);
+constexpr std::size_t kScanV1 = offsetof(xedge_scan, high_stride) + sizeof(std::size_t);
+constexpr std::size_t kWindowV1 = offsetof(xedge_window, pixel_stride) + sizeof(std::size_t);
+constexpr std::size_t kModelV1 = offsetof(xedge_model, golden_elements) + sizeof(std::int32_t);
+constexpr std::size_t kSelfTestV1 = offsetof(xedge_self_test_result, limit) + sizeof(double);
+
+struct Log {
+    std::mutex mutex;
+    xedge_log_callback callback = nullptr;
+    void* payload = nullptr;
+};
+Log& log_target() {
+    static Log& target = *new Log;
+    return target;
+}
+void tell(xedge_log_level level, const std::string& message) {
+    Log& log = log_target();
+    const std::lock_guard<std::mutex> lock(log.mutex);
+    if (log.callback) log.callback(level, message.c_str(), log.payload);
+}
+
+std::size_t stride_of(std::size_t given, std::size_t elements, const char* name) {
+    if (given == 0) return elements;
+    if (given % 2 || given / 2 < elements)
+        throw Failure(XEDGE_E_INPUT, std::string(name) + " cannot be used",
+                      "an even number of bytes, at least those of a line (" +
+                          std::to_string(2 * elements) + ")",
+                      std::to_string(given));
+    return given / 2;
+}
+
+Pair read_scan(const xedge_scan* given) {
+    const xedge_scan scan = read_struct(given, xedge_scan XEDGE_SCAN_INIT, kScanV1, "scan");
+    for (const auto* counts : {needed(scan.low, "scan->low"), needed(scan.high, "scan->high")})
+        if (reinterpret_cast<std::uintptr_t>(counts) % alignof(std::uint16_t))
+            throw Failure(XEDGE_E_INPUT, "counts cannot be used", "an even address", "an odd one");
+    return {scan.low,
+            scan.high,
+            scan.lines,
+            scan.elements,
+            stride_of(scan.low_stride, scan.elements, "low_stride"),
+            stride_of(scan.high_stride, scan.elements, "high_stride")};
+}
+
+Window read_window(const xedge_window* given) {
+    const xedge_window window =
+        read_struct(given, xedge_window XEDGE_WINDOW_INIT, kWindowV1, "window");
+    Window out = {{window.planes[0], window.planes[1], window.planes[2]}, window.height,
+                  window.width, window.row_stride, window.pixel_stride};
+    for (const std::uint8_t* plane : out.planes) needed(plane, "window->planes");
+    if (!out.pixel_stride) out.pixel_stride = 1;
+    constexpr std::size_t most = 1u << 16;
+    const bool small = out.width <= most && out.pixel_stride <= most;
+    if (!out.row_stride && small) out.row_stride = out.width * out.pixel_stride;
+    if (!small || out.row_stride / out.pixel_stride < out.width)
+        throw Failure(XEDGE_E_INPUT, "the strides of a window cannot be used",
+                      "rows of at least width * pixel_stride bytes",
+                      std::to_string(out.row_stride));
+    return out;
+}
+
+DetectorOptions read_options(const xedge_options* given) {
+    const xedge_options defaults = XEDGE_OPTIONS_INIT;
+    const xedge_options options =
+        given ? read_struct(given, defaults, kOptionsV1, "options") : defaults;
+    if (options.reserved) throw bad_argument("options->reserved", "0", "another number");
+    DetectorOptions out;
+    if (options.engine) out.engine = options.engine;
+    if (options.library) out.library = options.library;
+    if (options.variant) out.variant = options.variant;
+    if (!out.library.empty() && out.engine == "auto")
+        throw bad_argument("options->library", "an engine's name beside it", "none");
+    out.threads = options.threads;
+    out.score_threshold = options.score_threshold;
+    out.null_latency_us = options.null_latency_us;
+    return out;
+}
+
+std::unique_lock<std::mutex> own(Screening& screening) {
+    std::unique_lock<std::mutex> lock(screening.busy, std::try_to_lock);
+    if (!lock)
+        throw Failure(XEDGE_E_BUSY, "this detector is in use", "one thread at a time", "another",
+                      "Open one detector a thread");
+    return lock;
+}
+
+void give(const std::vector<Detection>& detections, xedge_detection* found, std::size_t capacity,
+          std::size_t* count) {
+    *count = detections.size();
+    for (std::size_t i = 0; i < std::min(capacity, detections.size()); ++i) {
+        const Detection& one = detections[i];
+        found[i] = {one.box.x1, one.box.y1, one.box.x2, one.box.y2, one.score, one.label};
+    }
+    if (detections.size() > capacity)
+        throw Failure(XEDGE_E_BUFFER, "the buffer is too small",
+                      "room for " + std::to_string(detections.size()) + " detections",
+                      std::to_string(capacity), "Read them all with xedge_detections");
+}
+
+template <class Work>
+xedge_status with_detector(xedge_detector* handle, xedge_detection* found, std::size_t capacity,
+                           std::size_t* count, Work work) noexcept {
+    return guarded([&] {
+        *needed(count, "count") = 0;
+        if (capacity) needed(found, "found");
+        const std::shared_ptr<Screening> screening = detectors().get(handle);
+        const std::unique_lock<std::mutex> lock = own(*screening);
+        work(screening->detector);
+        give(screening->detector.found(), found, capacity, count);
+    });
+}
+
+void fill_model(const Bundle& bundle, xedge_model& out) {
+    const Spec& spec = bundle.spec;
+    out.name = spec.name.c_str();
+    out.licence = spec.licence.c_str();
+    out.stage = spec.stage.c_str();
+    out.variants = bundle.variant_names.c_str();
+    out.sha256 = bundle.sha256.c_str();
+    out.kind = spec.classifier ? XEDGE_CLASSIFIER : XEDGE_DETECTOR;
+    out.channels = spec.dual_energy ? XEDGE_DUAL_ENERGY : XEDGE_PSEUDO_COLOUR;
+    out.classes = static_cast<std::int32_t>(spec.classes.size());
+    out.height = spec.height;
+    out.width = spec.width;
+    out.binning = spec.binning;
+    out.candidates = spec.candidates;
+    out.is_signed = bundle.is_signed;
+    out.pixel_mm = spec.pixel_mm;
+    out.score_threshold = spec.score_threshold;
+    out.alarm_threshold = spec.alarm_threshold;
+    out.nms_iou = spec.nms_iou;
+    out.golden_lines = static_cast<std::int32_t>(bundle.golden_lines);
+    out.golden_elements = static_cast<std::int32_t>(bundle.golden_elements);
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* xedge_version(void) { return XEDGE_VERSION_TEXT; }
+
+const char* xedge_status_name(xedge_status status) {
+    switch (status) {
+#define XEDGE_NAME(name, number, meaning) \
+    case XEDGE_##name: return "XEDGE_" #name;
+        XEDGE_STATUS_MAP(XEDGE_NAME)
+#undef XEDGE_NAME
+    }
+    return "XEDGE_UNKNOWN";
+}
+
+const char* xedge_status_text(xedge_status status) {
+    switch (status) {
+#define XEDGE_TEXT(name, number, meaning) \
+    case XEDGE_##name: return meaning;
+        XEDGE_STATUS_MAP(XEDGE_TEXT)
+#undef XEDGE_TEXT
+    }
+    return "no status of this library";
+}
+
+const char* xedge_last_error(void) { return last_error.data(); }
+
+xedge_status xedge_set_log(xedge_log_callback callback, void* payload) {
+    return guarded([&] {
+        Log& log = log_target();
+        const std::lock_guard<std::mutex> lock(log.mutex);
+        log.callback = callback;
+        log.payload = payload;
+    });
+}
+
+xedge_status xedge_bundle_open(xedge_bundle** out, const char* path) {
+    return guarded([&] {
+        *needed(out, "out") = nullptr;
+        *out = bundles().open(open_bundle(needed(path, "path")));
+    });
+}
+
+xedge_status xedge_bundle_parse(xedge_bundle** out, const void* bytes, size_t size) {
+    return guarded([&] {
+        *needed(out, "out") = nullptr;
+        *out = bundles().open(
+            parse_bundle({static_cast<const std::uint8_t*>(needed(bytes, "bytes")), size}));
+    });
+}
+
+xedge_status xedge_bundle_describe(xedge_model* out, xedge_bundle* bundle) {
+    return guarded([&] {
+        needed(out, "out");
+        xedge_model model = XEDGE_MODEL_INIT;
+        fill_model(*bundles().get(bundle), model);
+        write_struct(out, model, kModelV1, "out");
+    });
+}
+
+xedge_status xedge_bundle_class(const char** out, xedge_bundle* bundle, int32_t label) {
+    return guarded([&] {
+        *needed(out, "out") = nullptr;
+        const auto& classes = bundles().get(bundle)->spec.classes;
+        if (label < 0 || static_cast<std::size_t>(label) >= classes.size())
+            throw bad_argument("label", "0.." + std::to_string(classes.size() - 1),
+                               std::to_string(label));
+        *out = classes[static_cast<std::size_t>(label)].c_str();
+    });
+}
+
+xedge_status xedge_bundle_golden(xedge_bundle* bundle, uint16_t* low, uint16_t* high,
+                                 size_t capacity) {
+    return guarded([&] {
+        const auto opened = bundles().get(bundle);
+        if (capacity < opened->golden_low.size())
+            throw Failure(XEDGE_E_BUFFER, "the buffer is too small",
+                          "room for " + std::to_string(opened->golden_low.size()) + " counts",
+                          std::to_string(capacity));
+        if (low) std::copy(opened->golden_low.begin(), opened->golden_low.end(), low);
+        if (high) std::copy(opened->golden_high.begin(), opened->golden_high.end(), high);
+    });
+}
+
+xedge_status xedge_bundle_close(xedge_bundle* bundle) {
+    return guarded([&] {
+        if (bundle) bundles().close(bundle);
+    });
+}
+
+xedge_status xedge_detector_open(xedge_detector** out, xedge_bundle* bundle,
+                                 const xedge_options* options) {
+    return guarded([&] {
+        *needed(out, "out") = nullptr;
+        const DetectorOptions asked = read_options(options);
+        const auto made = std::make_shared<Screening>(bundles().get(bundle), asked);
+        *out = detectors().open(made);
+        if (asked.engine == "null")
+            tell(XEDGE_LOG_WARNING, "the null engine finds nothing: never screen bags with it");
+        tell(XEDGE_LOG_INFO, "opened a detector on " + made->detector.engine());
+    });
+}
+
+xedge_status xedge_detect_scan(xedge_detector* detector, const xedge_scan* scan,
+                               xedge_detection* found, size_t capacity, size_t* count) {
+    return with_detector(detector, found, capacity, count,
+                         [&](Detector& opened) { opened.detect_scan(read_scan(scan)); });
+}
+
+xedge_status xedge_detect_window(xedge_detector* detector, const xedge_window* window,
+                                 xedge_detection* found, size_t capacity, size_t* count) {
+    return with_detector(detector, found, capacity, count,
+                         [&](Detector& opened) { opened.detect_window(read_window(window)); });
+}
+
+xedge_status xedge_detections(xedge_detector* detector, xedge_detection* found, size_t capacity,
+                              size_t* count) {
+    return with_detector(detector, found, capacity, count, [](Detector&) {});
+}
+
+xedge_status xedge_self_test(xedge_self_test_result* out, xedge_detector* detector) {
+    return guarded([&] {
+        const std::shared_ptr<Screening> screening = detectors().get(detector);
+        const std::unique_lock<std::mutex> lock = own(*screening);
+        const SelfTest test = screening->detector.self_test();
+        if (out) {
+            xedge_self_test_result result = XEDGE_SELF_TEST_INIT;
+            result.objects = test.objects;
+            result.missing = test.missing;
+            result.score_error = test.score_error;
+            result.limit = test.limit;
+            write_struct(out, result, kSelfTestV1, "out");
+        }
+        if (!test.passed())
+            throw Failure(XEDGE_E_ENGINE_RUN,
+                          "the engine does not reproduce the bundle's golden answer",
+                          "scores within " + std::to_string(test.limit),
+                          "scores off by " + std::to_string(test.score_error) + ", " +
+                              std::to_string(test.missing) + " candidates without partner",
+                          "Use another engine");
+    });
+}
+
+xedge_status xedge_detector_engine(const char** out, xedge_detector* detector) {
+    return guarded([&] {
+        *needed(out, "out") = nullptr;
+        *out = detectors().get(detector)->detector.engine().c_str();
+    });
+}
+
+xedge_status xedge_detector_close(xedge_detector* detector) {
+    return guarded([&] {
+        if (detector) detectors().close(detector);
+    });
+}
+
+xedge_status xedge_planes(uint8_t* planes, size_t capacity, const xedge_scan* scan,
+                          int32_t binning) {
+    return guarded([&] {
+        needed(planes, "planes");
+        const Pair pair = read_scan(scan);
+        if (binning < 1 || binning > 8)
+            throw bad_argument("binning", "1..8", std::to_string(binning));
+        const auto block = static_cast<std::size_t>(binning);
+        const std::size_t height = pair.lines / block, width = pair.elements / block;
+        if (width && height > capacity / 3 / width)
+            throw Failure(XEDGE_E_BUFFER, "the buffer is too small",
+                          "3 * " + std::to_string(height) + " * " + std::to_string(width) +
+                              " bytes",
+                          std::to_string(capacity));
+        encode(pair, block, planes, width, height * width);
+    });
+}
+
+}  // extern "C"

@@ -1,0 +1,45 @@
+"""The build's own tests, and a vendor's project against what is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+
+import pytest
+
+from xedge.engines import available
+
+
+def test_its_own_tests_pass_with_a_real_engine(build, run, repository) -> None:
+    printed = run("ctest", "--preset", "default", cwd=repository / "cmake")
+    if available()["openvino"].usable:
+        assert re.search(r"engine-openvino \.+ +Passed", printed)
+    assert "engine-" in printed, "only the null engine was found"
+
+
+def test_a_vendor_finds_what_is_installed(build, run, repository, tmp_path) -> None:
+    """By find_package and by pkg-config, after the installation was moved."""
+    run("cmake", "--install", build, "--prefix", tmp_path / "first")
+    prefix = (tmp_path / "first").rename(tmp_path / "moved")
+    run("cmake", "-S", repository / "cmake" / "examples", "-B", tmp_path / "build",
+        f"-DCMAKE_PREFIX_PATH={prefix}")  # fmt: skip
+    run("cmake", "--build", tmp_path / "build")
+    assert (tmp_path / "build" / "detect").is_file()
+    if shutil.which("pkg-config") is None:
+        pytest.skip("needs pkg-config")
+    folder = next(prefix.rglob("xedge.pc")).parent
+    flags = run("pkg-config", "--cflags", "--libs", "xedge",
+                env=os.environ | {"PKG_CONFIG_PATH": str(folder)})  # fmt: skip
+    assert f"-I{prefix}/include" in os.path.normpath(flags.split()[0])
+    source = repository / "cmake" / "examples" / "detect.c"
+    run("cc", source, *flags.split(), "-o", tmp_path / "by-pkg-config")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("preset", ["asan", "tsan"])
+def test_sanitizers_find_nothing(cmake, run, repository, preset) -> None:
+    cmake(preset)
+    # Engines are other people's code, and slow under a sanitizer.
+    names = "header|api|wrapper|threads|bundle"
+    run("ctest", "--preset", preset, "-R", f"^({names})$", cwd=repository / "cmake")
