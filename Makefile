@@ -18,7 +18,7 @@ DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format bench clean distclean
+.PHONY: help demo test test-all lint format bench libxedge clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,10 @@ format: $(TEST_READY)  ## rewrite the sources as ruff wants them
 bench: $(TEST_READY)  ## engines and belt on this machine; scratch records when the tree is dirty
 	@scratch=; [ -z "$$(git status --porcelain -- . ':(exclude)benchmarks/results')" ] || scratch=--scratch; \
 	$(BIN)/xedge bench engines $$scratch && $(BIN)/xedge bench belt $$scratch
+
+libxedge: $(TEST_READY)  ## build the C library and run its tests (needs cmake, gcc; see cmake/README.md)
+	@cd cmake && cmake --preset default -DXEDGE_PYTHON=$(CURDIR)/$(BIN)/python && \
+	cmake --build --preset default && ctest --preset default
 
 clean:  ## remove what builds, tests and demos left behind
 	@rm -rf build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

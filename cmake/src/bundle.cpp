@@ -46,16 +46,22 @@ bool is_member(const std::string& name) {
     return false;
 }
 
-double number_within(const Json& spec, const char* key, double least, double most) {
-    const double value = spec.at(key).number();
+double number_within(const Json& value_of, const char* key, double least, double most) {
+    const double value = value_of.number();
     if (!(value >= least && value <= most))
         throw Failure(XEDGE_E_BUNDLE, std::string("a model's ") + key + " cannot be used",
                       std::to_string(least) + ".." + std::to_string(most), std::to_string(value));
     return value;
 }
 
+// A number of the description that has a default where it is left out.
+double number_or(const Json& spec, const char* key, double least, double most, double otherwise) {
+    const Json* value = spec.find(key);
+    return value ? number_within(*value, key, least, most) : otherwise;
+}
+
 int whole_within(const Json& spec, const char* key, int least, int most) {
-    number_within(spec, key, least, most);
+    number_within(spec.at(key), key, least, most);
     return spec.at(key).integer();
 }
 
@@ -64,6 +70,27 @@ std::string word(const Json& value) {
         throw Failure(XEDGE_E_BUNDLE,
                       "a model's name, stage, licence and classes must be words");
     return value.text();
+}
+
+std::string word_or(const Json& spec, const char* key, const char* otherwise) {
+    const Json* value = spec.find(key);
+    return value ? word(*value) : otherwise;
+}
+
+// What is only for the record is held to its form, so that both languages take the same bundles.
+void check_record(const Json& spec) {
+    for (const char* key : {"mean", "scale"}) {
+        const Json* numbers = spec.find(key);
+        if (!numbers) continue;
+        if (numbers->items().size() != 3)
+            throw Failure(XEDGE_E_BUNDLE, std::string("a model's ") + key +
+                                              " must have one number a plane");
+        for (const Json& number : numbers->items()) number_within(number, key, -1e9, 1e9);
+    }
+    if (const Json* parents = spec.find("parents"))
+        for (const auto& parent : parents->members()) parent.second.text();
+    if (const Json* measured = spec.find("measured"))
+        for (const auto& one : measured->members()) one.second.number();
 }
 
 void refuse_unknown_keys(const Json& spec) {
@@ -94,8 +121,8 @@ Spec read_spec(const Json& json) {
     refuse_unknown_keys(json);
     Spec spec;
     spec.name = word(json.at("name"));
-    spec.licence = word(json.at("licence"));
-    spec.stage = word(json.at("stage"));
+    spec.licence = word_or(json, "licence", "Apache-2.0");
+    spec.stage = word_or(json, "stage", "refined");
     for (const Json& name : json.at("classes").items()) spec.classes.push_back(word(name));
     if (spec.classes.empty() ||
         std::set<std::string>(spec.classes.begin(), spec.classes.end()).size() !=
@@ -109,10 +136,13 @@ Spec read_spec(const Json& json) {
     spec.binning = whole_within(json, "binning", 1, 8);
     spec.candidates = whole_within(json, "candidates", spec.classifier ? 0 : 1,
                                    spec.classifier ? 0 : 1000);
-    spec.pixel_mm = number_within(json, "pixel_mm", 1e-3, 1e3);
-    spec.score_threshold = number_within(json, "score_threshold", 0, 1);
-    spec.alarm_threshold = number_within(json, "alarm_threshold", spec.score_threshold, 1);
-    spec.nms_iou = number_within(json, "nms_iou", 0, 1);
+    spec.pixel_mm = number_within(json.at("pixel_mm"), "pixel_mm", 1e-3, 1e3);
+    spec.score_threshold = number_or(json, "score_threshold", 0, 1, 0.05);
+    spec.alarm_threshold = number_or(json, "alarm_threshold", 0, 1, 0.4);
+    spec.nms_iou = number_or(json, "nms_iou", 0, 1, 0.6);
+    if (spec.alarm_threshold < spec.score_threshold)
+        throw Failure(XEDGE_E_BUNDLE, "the alarm threshold lies below the score threshold");
+    check_record(json);
     return spec;
 }
 
@@ -192,6 +222,12 @@ void refuse_other_kinds(View content) {
     if (text.size() > 3 && text[0] == 8 && text[1] > 0 &&
         std::string_view("\x12\x1a\x3a\x42").find(text[2]) != text.npos)
         refuse("an ONNX graph");
+    // A zip whose first member is torch's pickle, in a folder.
+    constexpr std::size_t header = 30, longest = 300;
+    const std::string_view name = text.substr(std::min(header, text.size()), longest);
+    if (text.substr(0, 4) == "PK\x03\x04" && name.find('/') != name.npos &&
+        name.substr(name.find('/')).substr(0, 9) == "/data.pkl")
+        refuse("a checkpoint");
 }
 
 }  // namespace
@@ -224,11 +260,16 @@ std::shared_ptr<const Bundle> parse_bundle(View content) {
     bundle->is_signed = members.erase("signature") > 0;
     check_members(manifest, members);
     named(members, "LICENCE");
+    manifest.at("created");
+    manifest.at("measured").members();
     bundle->spec = read_spec(manifest.at("spec"));
     read_golden_counts(*bundle, members);
     for (const auto& [name, record] : manifest.at("variants").members()) {
         if (!is_variant(name)) throw corrupt("a variant has a foreign name");
         const Json& limits = record.at("tolerance");
+        for (const auto& limit : limits.members())
+            if (limit.first != "score" && limit.first != "iou")
+                throw corrupt("a tolerance has unknown keys");
         Variant variant;
         variant.golden = read_golden(members, name, bundle->spec);
         variant.score_tolerance = tolerance(limits, "score", 1e-3);

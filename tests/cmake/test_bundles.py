@@ -17,10 +17,17 @@ from xedge.errors import BundleError
 E_BUNDLE = -6
 
 
+class Members(dict[str, bytes]):
+    """Members by name; hypothesis prints arguments, and these would fill pages."""
+
+    def __repr__(self) -> str:
+        return f"members({', '.join(self)})"
+
+
 @pytest.fixture(scope="module")
-def members(tiny_bundle) -> dict[str, bytes]:
+def members(tiny_bundle) -> Members:
     with zipfile.ZipFile(tiny_bundle) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+        return Members({name: archive.read(name) for name in archive.namelist()})
 
 
 def packed(members: dict[str, bytes], level: int = 9, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -31,21 +38,24 @@ def packed(members: dict[str, bytes], level: int = 9, method: int = zipfile.ZIP_
     return target.getvalue()
 
 
-def with_manifest(members: dict[str, bytes], **changes: object) -> dict[str, bytes]:
+def with_manifest(parts: dict[str, bytes], /, **changes: object) -> dict[str, bytes]:
     """The members with keys of the manifest replaced, or taken out where the value is None."""
-    manifest = json.loads(members["manifest.json"]) | changes
+    manifest = json.loads(parts["manifest.json"]) | changes
     manifest = {key: value for key, value in manifest.items() if value is not None}
-    return members | {"manifest.json": json.dumps(manifest).encode()}
+    return parts | {"manifest.json": json.dumps(manifest).encode()}
 
 
 def accepted(native, native_error, content: bytes) -> bool:
     try:
-        native.call("xedge_bundle_close", native.open_bundle(content))
+        bundle = native.open_bundle(content)
     except native_error as error:
-        assert error.status == E_BUNDLE
-        assert str(error)
-        return False
-    return True
+        said = error
+    else:
+        native.call("xedge_bundle_close", bundle)
+        return True
+    assert said.status == E_BUNDLE
+    assert str(said)
+    return False
 
 
 def python_accepts(content: bytes) -> bool:
@@ -56,7 +66,7 @@ def python_accepts(content: bytes) -> bool:
     return True
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(text=st.text(), repeats=st.integers(1, 400), level=st.integers(0, 9))
 def test_any_member_unpacks_to_what_was_packed(
     native, native_error, members, text, repeats, level
@@ -69,7 +79,7 @@ def test_any_member_unpacks_to_what_was_packed(
     assert accepted(native, native_error, packed(changed, level))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_damage_is_refused_by_both_or_by_neither(native, native_error, tiny_bundle, data) -> None:
     content = bytearray(tiny_bundle.read_bytes())
@@ -92,10 +102,11 @@ def spec_with(members: dict[str, bytes], **changes: object) -> dict[str, bytes]:
     [
         {"height": 0}, {"height": 32.0}, {"height": True}, {"height": "32"}, {"width": 9000},
         {"binning": 9}, {"candidates": 0}, {"candidates": 7}, {"classes": []},
-        {"classes": ["a", "a"]}, {"classes": ["a", ""]}, {"classes": "ab"}, {"channels": "x-ray"},
+        {"classes": ["a", "a"]}, {"classes": ["a", ""]}, {"classes": 3}, {"channels": "x-ray"},
         {"kind": "oracle"}, {"name": ""}, {"name": 3}, {"score_threshold": 1.5},
         {"alarm_threshold": 0.1}, {"nms_iou": -1}, {"pixel_mm": 0}, {"schema": 2}, {"schema": None},
-        {"mood": "good"}, {"height": None}, {"name": None}, {"mean": [1, 2]}, {"scale": [1, "a", 2]},
+        {"mood": "good"}, {"height": None}, {"name": None}, {"mean": [1, 2]},
+        {"scale": [1, "a", 2]},
         {"parents": {"recipe": 3}}, {"measured": {"ap": "high"}},
     ],
     ids=str,
@@ -146,7 +157,7 @@ def test_a_foreign_or_broken_member_is_refused(native, native_error, members, na
 
 
 def test_other_files_are_recognised(native, native_error, tiny_onnx) -> None:
-    with pytest.raises(native_error, match="an ONNX graph.*xedge export"):
+    with pytest.raises(native_error, match=r"an ONNX graph.*xedge export"):
         native.open_bundle(tiny_onnx)
     content = packed({"model/data.pkl": b"x"}, method=zipfile.ZIP_STORED)
     with pytest.raises(native_error, match="a checkpoint"):
