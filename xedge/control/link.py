@@ -15,7 +15,7 @@ from typing import Final
 from xedge.control.board import Board, BoardConfig, PlcEvent
 from xedge.control.bus import Bus
 from xedge.control.image import LaneState
-from xedge.errors import BusError, ConfigError, LaneError
+from xedge.errors import ConfigError, LaneError, XedgeError
 from xedge.types import Decision
 
 MAX_EVENTS: Final = 256
@@ -247,7 +247,7 @@ class Link:
             self._writes += 1
 
     def _fail(self, error: Exception) -> None:
-        said = str(error) if isinstance(error, BusError) else _place_of(error)
+        said = str(error) if isinstance(error, XedgeError) else _place_of(error)
         self._bus.close()
         with self._lock:
             if self._connected or self._last_error != said:

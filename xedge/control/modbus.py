@@ -15,9 +15,9 @@ registers, and a PLC that has lost its memory, show as an error, and the image i
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
@@ -106,9 +106,13 @@ class ModbusBus:
 
     Args:
         options: Where the registers are.
+
+    Raises:
+        BusNotInstalled: When pymodbus is absent.
     """
 
     def __init__(self, options: ModbusOptions) -> None:
+        _check_installed()
         self._options = options
         self._end: _Master | _Slave
         if options.role == "client":
@@ -154,9 +158,13 @@ class ModbusPort:
 
     Args:
         options: Those of the lane's end.
+
+    Raises:
+        BusNotInstalled: When pymodbus is absent.
     """
 
     def __init__(self, options: ModbusOptions) -> None:
+        _check_installed()
         self._options = options
         self._end: _Master | _Slave
         if options.role == "server":
@@ -199,8 +207,8 @@ class _Master:
             self._dial()
 
     def _dial(self) -> ModbusTcpClient:
-        with _installed():
-            from pymodbus.client import ModbusTcpClient
+        from pymodbus.client import ModbusTcpClient
+
         options = self._options
         client = ModbusTcpClient(
             options.host, port=options.port, timeout=options.timeout_s, retries=0
@@ -285,8 +293,6 @@ class _Slave:
     def connect(self) -> None:
         if self._server is not None:
             return
-        with _installed():
-            import pymodbus.server  # noqa: F401
         self._blocks = {block[0]: [0] * block[1] for block in (self._own, self._foreign)}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -374,11 +380,14 @@ async def _settled() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-@contextmanager
-def _installed() -> Iterator[None]:
-    """An import whose absence says what to install."""
+def _check_installed() -> None:
+    """Nothing, when the library is there.
+
+    Raises:
+        BusNotInstalled: When it is not.
+    """
     try:
-        yield
+        importlib.import_module("pymodbus.client")
     except ModuleNotFoundError as error:
         raise BusNotInstalled(
             "Modbus needs the package 'pymodbus', which is not installed",
