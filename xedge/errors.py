@@ -17,7 +17,8 @@
     │   └── EngineRunError      it failed while running, or answered NaN
     ├── ExportError             a model cannot leave PyTorch
     │   ├── AutogradInGraph     a gradient was left in the graph
-    │   └── GraphRefused        some target lacks a node of the graph
+    │   ├── GraphRefused        some target lacks a node of the graph
+    │   └── CalibrationError    no range can be found, or eight bits cost too much
     ├── TrainingError           a training run cannot go on
     ├── LaneError               a lane was wired or driven wrongly
     ├── DicosError              a DICOS file cannot be written or read
@@ -121,6 +122,10 @@ class AutogradInGraph(ExportError):
 
 class GraphRefused(ExportError):
     """Some target lacks a node of the graph, or a rule of the contract is broken."""
+
+
+class CalibrationError(ExportError):
+    """A calibration set, a range or the accuracy that is left does not allow INT8."""
 
 
 class TrainingError(XedgeError):

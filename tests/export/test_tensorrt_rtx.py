@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
+from xedge_calibration.observe import observe
+from xedge_calibration.placement import FORMS, place
+from xedge_calibration.qdq import to_int8
 from xedge_export.deployed import Stage
+from xedge_export.fp16 import to_fp16
 from xedge_export.to_onnx import export_model
 
 from xedge.bundle import open_bundle
@@ -67,3 +74,69 @@ def test_a_graph_that_it_lacks_is_refused_so_the_gate_can_fail(
 def test_the_shipped_bundle_builds_and_is_fused(api: Api, target: str) -> None:
     for variant in open_bundle().variants.values():
         check_fusion(layers_of(api, variant.model, target), variant.model)
+
+
+def to_bytes(model: ir.Model) -> bytes:
+    data: bytes = ir.serde.serialize_model(model).SerializeToString()
+    return data
+
+
+def convolving(layers: tuple[Layer, ...]) -> list[Layer]:
+    return [layer for layer in layers if layer.kind == "correlation"]
+
+
+def test_half_precision_builds_and_convolves_in_half(
+    api: Api, tiny_graph: Callable[[Stage], ir.Model]
+) -> None:
+    built = layers_of(api, to_bytes(to_fp16(tiny_graph(Stage.REFINED))), "SM86")
+    convolutions = convolving(built)
+    assert len(convolutions) > 20
+    for layer in convolutions:
+        # First comes the image; a scalar of float32 may follow.
+        assert layer.inputs[0] == "Half", layer
+        assert layer.outputs == ("Half",), layer
+    # A ReLU of the backbone has no kernel of its own, it is part of a convolution's.
+    assert not any(layer.name.startswith("__myl_Relu_") for layer in built)
+
+
+def test_float32_is_seen_by_the_gate(api: Api, tiny_graph: Callable[[Stage], ir.Model]) -> None:
+    built = layers_of(api, to_bytes(tiny_graph(Stage.FIRST_PASS)), "SM86")
+    assert {layer.outputs[0] for layer in convolving(built)} == {"Float"}
+
+
+def in_eight_bits(model: ir.Model, variant: str) -> tuple[bytes, int]:
+    """The model's variant, and how many of its convolutions are in integers."""
+    placement = place(model.graph, FORMS[variant])
+    planes = np.random.default_rng(3).integers(0, 256, (2, 3, 96, 128), dtype=np.uint8)
+    made = to_int8(model, observe(model, placement.tensors, planes), FORMS[variant])
+    return to_bytes(made), len(placement.convolutions)
+
+
+@pytest.mark.parametrize(
+    "stage", [Stage.REFINED, pytest.param(Stage.FIRST_PASS, marks=pytest.mark.full)]
+)
+def test_eight_bits_build_and_convolve_in_integers(
+    api: Api, tiny_graph: Callable[[Stage], ir.Model], stage: Stage
+) -> None:
+    data, count = in_eight_bits(tiny_graph(stage), "int8-fp16")
+    convolutions = convolving(layers_of(api, data, "SM86"))
+    integers = [layer for layer in convolutions if layer.inputs[0] == "Int8"]
+    # One with a kernel of 1x1 may be computed as a matrix product.
+    assert count - 4 <= len(integers) <= count
+    others = [layer for layer in convolutions if layer.inputs[0] != "Int8"]
+    assert {layer.inputs[0] for layer in others} == {"Half"}
+
+
+@pytest.mark.full
+def test_eight_bits_among_float32_build(api: Api, tiny_graph: Callable[[Stage], ir.Model]) -> None:
+    data, count = in_eight_bits(tiny_graph(Stage.REFINED), "int8")
+    built = convolving(layers_of(api, data, "SM86"))
+    assert sum(layer.inputs[0] == "Int8" for layer in built) >= count - 4
+
+
+@pytest.mark.full
+def test_the_shipped_bundle_builds_in_half_precision(api: Api) -> None:
+    model = ir.serde.deserialize_model(onnx.load_model_from_string(open_bundle().model()))
+    plan = build_plan(api, to_bytes(to_fp16(model)), BuildOptions(targets=("SM86",))).plan
+    # Weights of half the size: a float32 plan has 27 MB.
+    assert 1_000_000 < len(plan) < 20_000_000
