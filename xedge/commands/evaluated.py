@@ -194,7 +194,7 @@ def finder(
 
 def _classified(engine: Engine, spec: ModelSpec, subject: Subject) -> tuple[Detections, Truth]:
     scores = np.maximum.reduce(
-        [class_scores(engine.run(feeds), spec) for feeds in _windows(subject.picture, spec)]
+        [class_scores(engine.run(feeds), spec) for feeds in windows_of(subject.picture, spec)]
     )
     whole = np.array([0, 0, 1, 1], np.float32)
     order = np.argsort(-scores, kind="stable")
@@ -207,7 +207,7 @@ def _classified(engine: Engine, spec: ModelSpec, subject: Subject) -> tuple[Dete
     return found, Truth(np.tile(whole, (labels.size, 1)), labels, None, difficult)
 
 
-def _windows(picture: Picture, spec: ModelSpec) -> Iterator[Mapping[str, U8]]:
+def windows_of(picture: Picture, spec: ModelSpec) -> Iterator[Mapping[str, U8]]:
     """What a classifier is fed of a picture: windows of counts, or a whole picture in colour.
 
     Raises:
