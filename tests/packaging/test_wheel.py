@@ -62,5 +62,6 @@ def test_commands_are_declared(wheel: Path) -> None:
     commands = set(declared["xedge.commands"])
     assert commands == {
         "demo", "record", "run", "serve", "sim-plc", "detect", "data", "pack", "sign", "verify",
-        "inspect", "evaluate", "doctor", "dicos", "compile", "train", "explain", "export", "bench",
+        "inspect", "evaluate", "doctor", "dicos", "compile", "train", "explain", "export",
+        "calibrate", "bench",
     }  # fmt: skip
