@@ -7,83 +7,86 @@ import datetime
 import hashlib
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge.errors import ConfigError, ExportError
+from xedge.errors import ConfigError, ExportError, XedgeError
 from xedge.packing import own_licence
-from xedge.train.bags import Windows
-from xedge.train.config import SimulatedData
 from xedge.train.progress import Meter
+from xedge_export.checking import parity_of, refuse_difference
 from xedge_export.contract import Stage
-from xedge_export.deployed import deployable
 from xedge_export.pack import pack, refuse_pictures
-from xedge_export.parity import ParityReport, check_parity, with_labels_exposed
-from xedge_export.to_onnx import Exported, export_model
-
-CHECK_SEED = 6_000_000
-"""First seed of the bags that an export is checked on."""
+from xedge_export.parity import ParityReport
+from xedge_export.to_onnx import Exported, export_checkpoint, export_model
+from xedge_export.zoo import Entry, zoo
 
 
 @click.command(
     epilog="Examples:\n\n\b\n"
     "  xedge export runs/atss-la-r18half/final.ckpt -o model.onnx\n"
-    "  xedge export runs/atss-la-r18half/final.ckpt -o model.xedge --check 50"
+    "  xedge export runs/atss-la-r18half/final.ckpt -o model.xedge --check 50\n"
+    "  xedge export --all -o onnx"
 )
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path),
-              help="FILE.onnx, or FILE.xedge for a bundle.")  # fmt: skip
+@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path),
+              help="FILE.onnx, or FILE.xedge for a bundle; a folder with --all.")  # fmt: skip
 @click.option("--stage", type=click.Choice([s.value for s in Stage]), default="refined",
               show_default=True, help="With the label-aware step, or without.")  # fmt: skip
 @click.option("--check", type=click.IntRange(min=0), default=4, show_default=True,
               help="Bags to compare with PyTorch.")  # fmt: skip
+@click.option("--pictures", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Folder of pictures to compare on instead.")  # fmt: skip
 @click.option("--engine", default="onnxruntime", show_default=True, help="Engine to check with.")
 @click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Text of the weights' licence, for a bundle.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True,
+              help="Export each tiny recipe: trained in --runs, or weights drawn.")  # fmt: skip
+@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path),
+              help="Folder of runs, for --all and --list.")  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="Show what --all exports.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def export(
-    checkpoint: Path,
-    out: Path,
+    checkpoint: Path | None,
+    out: Path | None,
     stage: str,
     check: int,
+    pictures: Path | None,
     engine: str,
     licence: Path | None,
+    everything: bool,
+    runs: Path,
+    listing: bool,
     as_json: bool,
 ) -> None:
     """Export CHECKPOINT to ONNX with the label-aware gradient unrolled, or to a bundle.
 
-    The result is compared with PyTorch's autograd, detection by detection, on simulated bags;
-    an export that differs is not written.
+    The result is compared with PyTorch (and its autograd), detection by detection, on simulated
+    bags or pictures; an export that differs is not written.
     """
-    if out.suffix not in (".onnx", ".xedge"):
-        raise ConfigError(
-            "the output's name says nothing", expected="FILE.onnx or FILE.xedge", found=str(out)
-        )
-    if not out.parent.is_dir():
-        raise ConfigError(
-            "there is no folder to write to", found=str(out.parent), remedy="Make it first"
-        )
-    meter = Meter(quiet=as_json)
+    if listing:
+        rows = [_listed(entry) | {"exportable": entry.exportable} for entry in zoo(runs)]
+        _print_zoo(rows, as_json)
+        return
+    if everything == (checkpoint is not None) or out is None:
+        raise click.UsageError("Give a CHECKPOINT or --all, and where it goes with --out.")
+    if everything:
+        if pictures or licence or stage != Stage.REFINED.value:
+            raise click.UsageError("--all has no use for --pictures, --licence or --stage.")
+        entries = [entry for entry in zoo(runs) if entry.exportable]
+        _export_all(entries, out, check, engine, as_json)
+        return
+    assert checkpoint is not None
+    _refuse_name(out)
     exported = export_model(checkpoint, Stage(stage))
     if out.suffix == ".xedge":
         refuse_pictures(exported.checkpoint.recipe)
-    report = parity_on_bags(exported, engine, check, meter) if check else None
-    if report is not None and not report.detections:
-        raise ExportError(
-            "the model detects nothing on the bags it is checked on, so nothing was compared",
-            remedy="Train it for longer, check more bags with --check, or none with --check 0",
-        )
-    if report is not None and not report.holds:
-        raise ExportError(
-            "the exported model does not answer as PyTorch does",
-            expected=f"{report.detections} identical detections",
-            found=f"{report.identical} identical, {report.extra + report.extra_with_ties} extra, "
-            f"{report.wrong_choices} classes chosen otherwise without a tie",
-            remedy="Report this with the checkpoint",
-        )
+    report = None
+    if check:
+        report = parity_of(exported, engine, check, Meter(quiet=as_json), pictures)
+        refuse_difference(report)
     if out.suffix == ".onnx":
         out.write_bytes(exported.model)
         digest = hashlib.sha256(exported.model).hexdigest()
@@ -93,39 +96,65 @@ def export(
     _print(exported, out, digest, report, as_json)
 
 
-def parity_on_bags(exported: Exported, engine: str, bags: int, meter: Meter) -> ParityReport:
-    """Parity of the exported model with autograd on fresh bags, one item of each.
-
-    The items are what the recipe is watched by: the top window of a bag or the whole of it, in
-    dual energy or in pseudo-colour. None of the bags is clean.
-    """
-    from xedge.engines import load
-
-    data, exposed = with_labels_exposed(exported.model)
-    recipe = exported.checkpoint.recipe
-    config = recipe.data
-    if not isinstance(config, SimulatedData):
-        raise ExportError(
-            "a model of picture data cannot be checked on simulated bags",
-            remedy="Export it with --check 0",
+def _refuse_name(out: Path) -> None:
+    if out.suffix not in (".onnx", ".xedge"):
+        raise ConfigError(
+            "the output's name says nothing", expected="FILE.onnx or FILE.xedge", found=str(out)
         )
-    runner = load(data, engine)
+    if not out.parent.is_dir():
+        raise ConfigError(
+            "there is no folder to write to", found=str(out.parent), remedy="Make it first"
+        )
+
+
+def _export_all(entries: list[Entry], folder: Path, check: int, engine: str, quiet: bool) -> None:
+    """Export each into the folder and tell of each; an error at the end when one failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = [_export_one(entry, folder, check, engine, Meter(quiet=quiet)) for entry in entries]
+    _print_zoo(records, quiet)
+    if failed := [str(record["name"]) for record in records if record["error"]]:
+        raise ExportError(
+            f"{len(failed)} of {len(records)} models were not exported", found=", ".join(failed)
+        )
+
+
+def _export_one(
+    entry: Entry, folder: Path, check: int, engine: str, meter: Meter
+) -> dict[str, Any]:
+    """What came of one recipe; a file beside it when nothing was wrong."""
+    record = _listed(entry) | {"nodes": 0, "bytes": 0, "compared": 0, "worst_score": None}
     try:
-        with TemporaryDirectory() as kept, meter.task("parity with PyTorch", bags) as advance:
-            fresh = dataclasses.replace(
-                config,
-                train_seed=CHECK_SEED + bags,  # none is trained on, but they may not overlap
-                val_seed=CHECK_SEED,
-                val_bags=bags,
-                val_clean=0.0,
-                cache=kept,
-            )
-            items = Windows(fresh, recipe.model.classes, recipe.seed, train=False)
-            planes = (items[k].planes.numpy() for k in range(len(items)))
-            model = deployable(exported.checkpoint.model())
-            return check_parity(model, exported.spec, runner, exposed, planes, advance)
-    finally:
-        runner.close()
+        exported = export_checkpoint(*entry.checkpoint())
+        if check:
+            report = parity_of(exported, engine, check, meter)
+            refuse_difference(report)
+            record |= {"compared": report.detections, "worst_score": report.worst_score}
+        (folder / f"{entry.name}.onnx").write_bytes(exported.model)
+    except XedgeError as error:
+        return record | {"error": str(error)}
+    return record | {"nodes": exported.nodes, "bytes": len(exported.model), "error": ""}
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    weights = str(entry.trained) if entry.trained else "drawn"
+    return {
+        "name": entry.name,
+        "system": entry.system,
+        "kind": entry.kind.value,
+        "weights": weights,
+    }
+
+
+def _print_zoo(records: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(records))
+        return
+    table = Table()
+    for name in records[0] if records else ():
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for record in records:
+        table.add_row(*(f"{v:.1g}" if isinstance(v, float) else str(v) for v in record.values()))
+    Console().print(table)
 
 
 def _print(

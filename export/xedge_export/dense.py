@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from torch import Tensor, nn
 
-from xedge.models.base import top_candidates
 from xedge.models.dense import DenseDetector, LevelOutput, decode
+from xedge_export.candidates import Decode, TopCandidates
 from xedge_export.contract import Stage
+from xedge_export.early_la import DeployedEarlyLabelAware
 from xedge_export.label_aware import UnrolledLabelAware
 
 
@@ -16,12 +19,19 @@ class Level(nn.Module):
     def __init__(self, model: DenseDetector, index: int, stage: Stage) -> None:
         super().__init__()
         self.index, self.head = index, model.head
-        refine = stage is Stage.REFINED
-        self.label_aware: nn.Module = UnrolledLabelAware(model.head) if refine else nn.Identity()
+        self.label_aware: nn.Module = nn.Identity()
+        if stage is Stage.REFINED:
+            early = model.config.label_aware_by == "early"
+            self.label_aware = (
+                DeployedEarlyLabelAware(model.head)
+                if early
+                else UnrolledLabelAware(model.head, index)
+            )
 
     def forward(self, x: Tensor) -> LevelOutput:
         """What the head says of the level's features ``[N, F, H, W]``."""
-        return self.head.predict(self.label_aware(x), self.index)
+        refined: Tensor = self.label_aware(x)
+        return self.head.predict(refined, self.index)
 
 
 class DeployedDense(nn.Module):
@@ -35,12 +45,14 @@ class DeployedDense(nn.Module):
 
     def __init__(self, model: DenseDetector, stage: Stage, candidates: int) -> None:
         super().__init__()
-        self.candidates, self.strides = candidates, model.config.pyramid.levels
+        strides = model.config.pyramid.levels
         self.pyramid = model.pyramid
         self.levels = nn.ModuleDict(
             {f"P{stride.bit_length() - 1}": Level(model, k, stage)
-             for k, stride in enumerate(self.strides)}
+             for k, stride in enumerate(strides)}
         )  # fmt: skip
+        self.decode = Decode(functools.partial(decode, strides=strides))
+        self.top = TopCandidates(candidates)
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes ``[N, K, 4]`` in pixels, scores ``[N, K]`` falling, labels int32 ``[N, K]``.
@@ -50,5 +62,5 @@ class DeployedDense(nn.Module):
         """
         features = self.pyramid(planes)
         outputs = [level(x) for level, x in zip(self.levels.values(), features, strict=True)]
-        boxes, scores = decode(outputs, self.strides)
-        return top_candidates(boxes, scores, self.candidates)
+        found: tuple[Tensor, Tensor, Tensor] = self.top(*self.decode(outputs))
+        return found

@@ -12,9 +12,13 @@ from torch import nn
 from xedge.errors import ExportError
 from xedge.models.base import Classifier, Detector
 from xedge.models.dense import DenseDetector
+from xedge.models.ssd import SSD
+from xedge.models.yolov3 import YOLOv3
 from xedge.spec import ModelSpec
 from xedge_export.contract import Stage
 from xedge_export.dense import DeployedDense
+from xedge_export.priors import DeployedPriors
+from xedge_export.substitutes import lowered
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class Route:
     """How models of one type leave PyTorch.
 
     Attributes:
-        deploy: Makes the module to trace, of a model in evaluation mode and its description: uint8
-            planes ``[1, 3, H, W]`` to the outputs of `OUTPUTS`, in that order.
+        deploy: Makes the module to trace, of a model that `lowered` gave and its description:
+            uint8 planes ``[1, 3, H, W]`` to the outputs of `OUTPUTS`, in that order.
         refines: Whether a model has a label-aware step; without, its only stage is the first pass.
     """
 
@@ -31,17 +35,20 @@ class Route:
     refines: Callable[[Any], bool] = lambda model: False
 
 
-def deploy_dense(model: DenseDetector, spec: ModelSpec) -> nn.Module:
-    """The module to trace of a model on the dense head."""
-    return DeployedDense(deployable(model), Stage(spec.stage), spec.candidates)
+def _dense(model: DenseDetector, spec: ModelSpec) -> nn.Module:
+    return DeployedDense(model, Stage(spec.stage), spec.candidates)
 
 
-def _refines(model: DenseDetector) -> bool:
-    return model.config.label_aware
+def _priors(model: SSD | YOLOv3, spec: ModelSpec) -> nn.Module:
+    return DeployedPriors(model, spec.candidates)
 
 
 ROUTES: Final[Mapping[type[Detector | Classifier], Route]] = MappingProxyType(
-    {DenseDetector: Route(deploy_dense, _refines)}
+    {
+        DenseDetector: Route(_dense, lambda model: bool(model.config.label_aware)),
+        SSD: Route(_priors),
+        YOLOv3: Route(_priors),
+    }
 )
 """Type of a model to its route."""
 
@@ -79,34 +86,4 @@ def deploy(
     if not way.refines(model):
         stage = Stage.FIRST_PASS
     spec = replace(spec, stage=stage.value)
-    return way.deploy(model.eval(), spec).eval(), spec
-
-
-def deployable(model: Detector | Classifier) -> DenseDetector:
-    """The model, when it is of a kind that can be exported.
-
-    Raises:
-        ExportError: When it is not.
-    """
-    if not isinstance(model, DenseDetector):
-        raise ExportError(
-            "this kind of model cannot be exported yet",
-            expected="a model on the dense head (system atss)",
-            found=type(model).__name__,
-        )
-    config = model.config
-    if config.doam is not None:
-        raise ExportError(
-            "DOAM cannot be exported yet: its gate ends in a normalisation that no engine folds",
-            expected="a model without a table model.doam",
-            found=f"variant {config.doam.variant!r}, parts {config.doam.parts!r}",
-        )
-    unrolled = not config.label_aware or config.label_aware_by == "class"
-    if (config.regression, config.quality, unrolled) != ("distribution", "statistics", True):
-        raise ExportError(
-            "this form of the dense head cannot be exported yet",
-            expected='regression = "distribution", quality = "statistics", LA by "class" or none',
-            found=f'regression = "{config.regression}", quality = "{config.quality}", LA '
-            + (f'by "{config.label_aware_by}"' if config.label_aware else "off"),
-        )
-    return model
+    return way.deploy(lowered(model.eval(), spec.height, spec.width), spec).eval(), spec

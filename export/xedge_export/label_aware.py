@@ -13,11 +13,14 @@ replaced by its derivative with saved values of the first pass, last layer first
 with means over each group of channels and all locations, because GroupNorm's statistics couple
 every location of a level. The step needs the gradients of two scores, the label's and the
 misleading one's (Zhao et al., IEEE TIFS 2022, equation 5). Both have the same first pass and each
-derivative is linear in its seed, so they run as one batch of two.
+derivative is linear in its seed, so they run as one batch of two; one whose coefficient in equation
+7 is 0 is left out. LAreg (equation 6) does the same through the regression tower, with the best
+bin of each side for a label.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -98,76 +101,108 @@ class BackwardLayer(nn.Module):
 
 
 class OneHotArgmax(nn.Module):
-    """One-hot of the best class at every location, as a comparison: no scatter, no int64 output.
+    """One-hot of the best channel at every location, as a comparison: no scatter, no int64 output.
 
-    Ties go to the lower class, as in ``torch.argmax``.
+    Ties go to the lower channel, as in ``torch.argmax``.
+
+    Args:
+        channels: K.
+        parts: In how many equal parts they are compared, each with a best of its own.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, channels: int, parts: int = 1) -> None:
         super().__init__()
-        self.register_buffer("index", torch.arange(classes).reshape(1, -1, 1, 1))
+        self.parts = parts
+        # [1, K, 1, 1], or [1, 1, K / parts, 1, 1] below a dimension of parts.
+        index = torch.arange(channels // parts)
+        shape = (1, -1, 1, 1) if parts == 1 else (1, 1, -1, 1, 1)
+        self.register_buffer("index", index.reshape(shape))
         self.index: Tensor
 
     def forward(self, scores: Tensor) -> Tensor:
-        """``[N, C, H, W]`` of zeros and ones for scores of that shape."""
-        return (scores.argmax(1, keepdim=True) == self.index).to(scores.dtype)
+        """``[N, K, H, W]`` of zeros and ones for scores of that shape."""
+        if self.parts == 1:
+            return (scores.argmax(1, keepdim=True) == self.index).to(scores.dtype)
+        n, k, h, w = scores.shape
+        grouped = scores.reshape(n, self.parts, k // self.parts, h, w)
+        best = grouped.argmax(2, keepdim=True) == self.index
+        return best.to(scores.dtype).reshape(n, k, h, w)
 
 
 class UnrolledLabelAware(nn.Module):
-    """LA's refinement of the features of one level, without autograd.
+    """LA's refinement of the features of one level, without autograd: LAcls, or LAreg.
 
     Args:
         head: The trained head; its weights are shared, and copied only where a rotated kernel
             or a reshaped affine is needed.
+        level: Which level; LAreg's predictions have a learned scale there.
     """
 
-    def __init__(self, head: DenseHead) -> None:
+    def __init__(self, head: DenseHead, level: int) -> None:
         super().__init__()
-        layers = list(head.cls_tower)
+        by_bins = head.config.label_aware_by == "regression"
+        layers = list(head.reg_tower if by_bins else head.cls_tower)
         pairs = list(zip(layers[0::3], layers[1::3], strict=True))
         self.coefficients: Coefficients = head.config.coefficients
+        self.scale = head.level_scale[level].item() if by_bins else 1.0
         self.forward_layers = nn.ModuleList(ForwardLayer(c, n) for c, n in pairs)  # type: ignore[arg-type]
-        self.classify = head.cls
-        self.one_hot = OneHotArgmax(len(head.config.classes))
-        self.classify_adjoint = nn.Parameter(adjoint_kernel(head.cls.weight))
+        self.predict = head.reg if by_bins else head.cls
+        self.one_hot = OneHotArgmax(self.predict.out_channels, head.config.label_parts)
+        self.predict_adjoint = nn.Parameter(adjoint_kernel(self.predict.weight))
         self.backward_layers = nn.ModuleList(
             BackwardLayer(c, n)  # type: ignore[arg-type]
             for c, n in reversed(pairs)
         )
 
     def first_pass(self, x: Tensor) -> tuple[Tensor, list[Normalised]]:
-        """Scores y ``[N, C, H, W]`` and the saved values of every layer."""
+        """Scores y ``[N, K, H, W]`` of classes or bins, and the saved values of every layer."""
         a, saved = x, []
         for layer in self.forward_layers:
             a, kept = layer(a)
             saved.append(kept)
-        return self.classify(a).sigmoid(), saved
+        return self._scaled(self.predict(a)).sigmoid(), saved
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        return values if self.scale == 1.0 else values * self.scale
+
+    def labels(self, scores: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """One-hots of the label and of the misleading one; None for one that has no effect."""
+        first = self.one_hot(scores)
+        second = self.one_hot(scores * (1 - first)) if self.coefficients.c else None
+        return first if self.coefficients.b else None, second
 
     def gradients(
-        self, scores: Tensor, saved: list[Normalised], first: Tensor, second: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Gradients of the two labels' summed scores with respect to x, ``[N, F, H, W]`` each.
+        self, scores: Tensor, saved: list[Normalised], labels: Iterable[Tensor | None]
+    ) -> list[Tensor | None]:
+        """Gradient of each label's summed scores with respect to x, ``[N, F, H, W]`` or None.
 
         Args:
             scores: y of the first pass.
             saved: Its saved values.
-            first: One-hot of the label, ``[N, C, H, W]``.
-            second: One-hot of the misleading label, the same shape.
+            labels: One-hots ``[N, K, H, W]``, or None for one that is not asked for.
         """
-        n = scores.shape[0]
-        slope = scores * (1 - scores)
-        seeds = torch.cat([first * slope, second * slope])
-        gradient = functional.conv2d(seeds, self.classify_adjoint, padding=1)
+        wanted = list(labels)
+        given = [label for label in wanted if label is not None]
+        if not given:
+            return [None] * len(wanted)
+        slope = self._scaled(scores * (1 - scores))
+        seeds = [label * slope for label in given]
+        count = len(seeds)
+        gradient = functional.conv2d(_stacked(seeds), self.predict_adjoint, padding=1)
         for layer, kept in zip(self.backward_layers, reversed(saved), strict=True):
-            # One image broadcasts over its two seeds; a batch is repeated to line up with them.
-            both = kept if n == 1 else Normalised(*(torch.cat([t, t]) for t in kept))
-            gradient = layer(gradient, both)
-        return gradient[:n], gradient[n:]
+            # One image broadcasts over its seeds; a batch is repeated to line up with them.
+            single = scores.shape[0] == 1
+            every = kept if single else Normalised(*(_stacked([t] * count) for t in kept))
+            gradient = layer(gradient, every)
+        parts = iter(gradient.chunk(count) if count > 1 else [gradient])
+        return [None if label is None else next(parts) for label in wanted]
 
     def forward(self, x: Tensor) -> Tensor:
         """Refined features x' ``[N, F, H, W]``."""
         scores, saved = self.first_pass(x)
-        first = self.one_hot(scores)
-        second = self.one_hot(scores * (1 - first))
-        g1, g2 = self.gradients(scores, saved, first, second)
+        g1, g2 = self.gradients(scores, saved, self.labels(scores))
         return apply_update(x, g1, g2, self.coefficients)[0]
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]

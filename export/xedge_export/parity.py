@@ -1,6 +1,6 @@
-"""An exported model against its oracle: the same windows through PyTorch's autograd and an engine.
+"""An exported detector against its oracle: the same windows through PyTorch and an engine.
 
-LA picks two classes at every location by argmax. Where two classes tie to within rounding, the
+LA picks classes (or bins) at every location by argmax. Where two tie to within rounding, the
 oracle and an engine may pick differently. Its gradient then differs, everywhere on that level,
 since GroupNorm couples the locations. Parity is therefore counted on detections, and such flips
 are counted beside them. Only a tie excuses a difference: a flip between classes that the oracle
@@ -20,14 +20,14 @@ import torch
 from xedge.boxes import iou
 from xedge.engines.base import Engine
 from xedge.errors import ExportError
-from xedge.models.base import top_candidates
+from xedge.models.base import Detector, top_candidates
 from xedge.models.dense import DenseDetector
-from xedge.models.label_aware import misleading_label, one_hot_argmax
+from xedge.models.label_aware import Update, misleading_label, one_hot_argmax
 from xedge.postprocess import detections
 from xedge.spec import ModelSpec
 from xedge.train.evaluate import to_detections
 from xedge.types import F32, I32, U8, Detections
-from xedge_export.contract import INPUT_NAME
+from xedge_export.contract import INPUT_NAME, Stage
 
 IOU_TOLERANCE = 0.99
 SCORE_TOLERANCE = 1e-3
@@ -53,10 +53,11 @@ class ParityReport:
         extra: Detections that only the engine has, in such windows.
         differing_with_ties: Others, in windows where a tie fell the other way.
         extra_with_ties: Detections that only the engine has, in such windows.
-        locations: Locations (of all levels and windows) at which LA chose its two classes.
-        ties: Locations where the engine chose otherwise and the oracle's scores of the two
-            classes agree to `TIE`.
-        wrong_choices: Locations where it chose otherwise without such a tie.
+        locations: Choices that LA made: two classes, or four bins, at each location of all levels
+            and windows; 0 without LA.
+        ties: Choices where the engine chose otherwise and the oracle's scores of the two
+            agree to `TIE`.
+        wrong_choices: Those where it chose otherwise without such a tie.
         worst_score: Largest score difference among the identical detections.
         worst_iou: Smallest IoU among them.
     """
@@ -94,11 +95,12 @@ class ParityReport:
 
 
 def with_labels_exposed(data: bytes) -> tuple[bytes, list[str]]:
-    """A copy of an exported model that also gives LA's chosen classes.
+    """A copy of an exported model that also gives LA's chosen classes or bins.
 
     Returns:
-        The model, and the names of the added outputs: int32 ``[N, 1, H, W]``, two a level (label
-        and misleading label), finest level first; none for a model without LA.
+        The model, and the names of the added outputs: int32 ``[N, 1, H, W]`` of classes or
+        ``[N, 4, 1, H, W]`` of bins; label and, where it has an effect, misleading label of a level,
+        finest level first; none for a model without LA.
     """
     model = ir.serde.deserialize_model(onnx.load_model_from_string(data))
     names = []
@@ -117,41 +119,58 @@ def with_labels_exposed(data: bytes) -> tuple[bytes, list[str]]:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The class that the oracle chose at each location of a level, and what it chose among.
+    """What the oracle chose at each location of a level, and what it chose among.
 
     Attributes:
-        label: int32 ``[1, 1, H, W]``.
-        scores: First-pass scores of all classes, float32 ``[1, C, H, W]``.
+        label: Class, or bin of each side: int32 ``[1, P, 1, H, W]``, P of 1 or 4.
+        scores: First-pass scores of all classes or bins, float32 ``[1, P, K, H, W]``.
     """
 
     label: I32
     scores: F32
 
     def compare(self, other: I32) -> tuple[int, int]:
-        """Locations where ``other`` differs by a tie, and where it differs without one."""
+        """Choices where ``other`` differs by a tie, and where it differs without one.
+
+        Args:
+            other: As many numbers as there are in `label`, in the same order.
+        """
+        other = other.reshape(self.label.shape)
         apart = self.label != other
-        mine = np.take_along_axis(self.scores, self.label.astype(np.int64), 1)[apart]
-        theirs = np.take_along_axis(self.scores, other.astype(np.int64), 1)[apart]
+        mine = np.take_along_axis(self.scores, self.label.astype(np.int64), 2)[apart]
+        theirs = np.take_along_axis(self.scores, other.astype(np.int64), 2)[apart]
         tied = np.abs(mine - theirs) <= TIE * np.maximum(mine, theirs)
         return int(tied.sum()), int((~tied).sum())
 
 
 @torch.no_grad()
-def oracle(model: DenseDetector, spec: ModelSpec, planes: U8) -> tuple[Detections, list[Choice]]:
-    """PyTorch's detections with LA by autograd, and LA's choices, two a level."""
-    outputs = model(torch.from_numpy(planes[None]))
+def oracle(model: Detector, spec: ModelSpec, planes: U8) -> tuple[Detections, list[Choice]]:
+    """PyTorch's detections, with LA by autograd where the stage has it, and LA's choices."""
+    pixels, chosen = torch.from_numpy(planes[None]), []
+    if isinstance(model, DenseDetector):
+        outputs = model(pixels, label_aware=spec.stage == Stage.REFINED.value)
+        chosen = [choice for update in outputs.updates for choice in choices(model, update)]
+    else:
+        outputs = model(pixels)
     rows = top_candidates(*model.decode(outputs), spec.candidates)
-    chosen: list[Choice] = []
-    for update in outputs.updates:
-        first = one_hot_argmax(update.scores)
-        for one_hot in (first, misleading_label(update.scores, first)):
-            label = one_hot.argmax(1, keepdim=True).numpy().astype(np.int32)
-            chosen.append(Choice(label, update.scores.numpy()))
     return to_detections(spec, *(r[0] for r in rows)), chosen
 
 
+def choices(model: DenseDetector, update: Update) -> list[Choice]:
+    """What LA chose at one level: the label and, where it has an effect, the misleading one."""
+    parts, config = model.config.label_parts, model.config
+    labels = [one_hot_argmax(update.scores, parts)]
+    if config.label_aware_by != "early" and config.coefficients.c:
+        labels.append(misleading_label(update.scores, labels[0]))
+    n, k, h, w = update.scores.shape
+    shape = (n, parts, k // parts, h, w)
+    best = [hot.reshape(shape).argmax(2, keepdim=True) for hot in labels]
+    scores = update.scores.reshape(shape).numpy()
+    return [Choice(label.numpy().astype(np.int32), scores) for label in best]
+
+
 def compare(
-    expected: Detections, found: Detections, threshold: float, choices: ParityReport
+    expected: Detections, found: Detections, threshold: float, made: ParityReport
 ) -> ParityReport:
     """The report of one window, added to what is known of its choices."""
     worst_score, worst_iou = 0.0, 1.0
@@ -175,14 +194,14 @@ def compare(
         windows=1,
         detections=counted,
         identical=counted - missing,
-        differing=0 if choices.ties else missing,
-        extra=0 if choices.ties else extra,
-        differing_with_ties=missing if choices.ties else 0,
-        extra_with_ties=extra if choices.ties else 0,
+        differing=0 if made.ties else missing,
+        extra=0 if made.ties else extra,
+        differing_with_ties=missing if made.ties else 0,
+        extra_with_ties=extra if made.ties else 0,
         worst_score=worst_score,
         worst_iou=worst_iou,
     )
-    return window.merge(choices)
+    return window.merge(made)
 
 
 def compare_choices(answers: Sequence[I32], chosen: Sequence[Choice]) -> ParityReport:
@@ -196,7 +215,7 @@ def compare_choices(answers: Sequence[I32], chosen: Sequence[Choice]) -> ParityR
 
 
 def check_parity(
-    model: DenseDetector,
+    model: Detector,
     spec: ModelSpec,
     engine: Engine,
     exposed: list[str],
@@ -223,8 +242,8 @@ def check_parity(
         found = detections(answer, spec, spec.height, spec.width, spec.score_threshold)
         if len(exposed) not in (0, len(chosen)):
             raise ExportError("the graph's levels do not line up with the model's")
-        choices = compare_choices([answer[name] for name in exposed], chosen if exposed else [])
-        report = report.merge(compare(expected, found, spec.score_threshold, choices))
+        made = compare_choices([answer[name] for name in exposed], chosen if exposed else [])
+        report = report.merge(compare(expected, found, spec.score_threshold, made))
         advance()
     if not report.windows:
         raise ExportError("there is nothing to compare", remedy="Give at least one window")

@@ -9,17 +9,41 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from typing import Final
 
 import onnx_ir as ir
 from onnx_ir.passes.common import (
     ClearMetadataAndDocStringPass,
     DeduplicateInitializersPass,
+    LiftConstantsToInitializersPass,
     RemoveUnusedNodesPass,
 )
+from onnxscript.optimizer import fold_constants
 
 from xedge.spec import METADATA_KEY, ModelSpec
 
+LARGEST_CONSTANT: Final = 1 << 26
+"""Numbers of a constant that is folded, or of what goes into one."""
 SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+class FoldConstants(ir.passes.InPlacePass):
+    """Compute once what never changes: anchors, priors, the centres of cells.
+
+    torch's own folding stops at a size that SSD300's 8732 priors are above. Afterwards every node
+    depends on the input.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """The model with constants in place of nodes that see nothing else."""
+        fold_constants(
+            model,
+            onnx_shape_inference=False,
+            input_size_limit=LARGEST_CONSTANT,
+            output_size_limit=LARGEST_CONSTANT,
+        )
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        return ir.passes.PassResult(model, modified=True)
 
 
 class NameNodes(ir.passes.InPlacePass):
@@ -48,7 +72,7 @@ class NameNodes(ir.passes.InPlacePass):
         if text is not None:
             modules = ast.literal_eval(text)[:-1]
             path = str(modules[-1]) if modules else ""
-            path = path.removeprefix("levels.").replace("_layers.", ".")
+            path = re.sub(r"^(levels|model)\.", "", path).replace("_layers.", ".")
             return re.sub(r"[^A-Za-z0-9_/]", "/", path) or "graph"
         for value in node.inputs:
             producer = value.producer() if value is not None else None
@@ -76,6 +100,7 @@ class EmbedSpec(ir.passes.InPlacePass):
 def finish(model: ir.Model, spec: ModelSpec) -> ir.Model:
     """The traced model as it is shipped: named, free of notes and doubles, with its spec inside."""
     steps = ir.passes.Sequential(
+        FoldConstants(),
         RemoveUnusedNodesPass(),
         # LA's rotated kernels are made once a level: alike, and large.
         DeduplicateInitializersPass(size_limit=1 << 26),

@@ -22,7 +22,6 @@ from xedge.train.recipe import parse_recipe
 from xedge.train.systems import SYSTEMS
 from xedge_export.contract import Stage, example_planes
 from xedge_export.dense import DeployedDense
-from xedge_export.deployed import deployable
 
 
 def model_from_bundle(bundle: Bundle) -> DenseDetector:
@@ -34,7 +33,14 @@ def model_from_bundle(bundle: Bundle) -> DenseDetector:
     """
     graph = ir.serde.deserialize_model(onnx.load_model_from_string(bundle.model())).graph
     recipe = parse_recipe(bundle.recipe)
-    model = deployable(SYSTEMS[recipe.system].bare(recipe.model).eval())
+    model = SYSTEMS[recipe.system].bare(recipe.model).eval()
+    if not isinstance(model, DenseDetector) or model.config.doam is not None:
+        raise ExportError(
+            "the weights of this kind of model cannot be read back out of its graph",
+            expected="a model on the dense head, without DOAM",
+            found=f"system {recipe.system!r}",
+            remedy="Use its checkpoint",
+        )
     drop_batch_norms(model.pyramid.trunk.backbone)
     deployed = DeployedDense(model, Stage(bundle.spec.stage), bundle.spec.candidates)
     ran = _order_of_calls(deployed, bundle.spec.height, bundle.spec.width)

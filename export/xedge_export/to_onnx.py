@@ -11,12 +11,13 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from xedge.errors import AutogradInGraph, ExportError, XedgeError
+from xedge.errors import ExportError, XedgeError
 from xedge.spec import Kind, ModelSpec
 from xedge.train.checkpoint import Checkpoint, load_checkpoint
 from xedge_export.contract import INPUT_NAME, OUTPUTS, Stage, example_planes
 from xedge_export.deployed import deploy
 from xedge_export.passes import finish
+from xedge_export.translations import TRANSLATIONS
 from xedge_export.verifier import OPSET, verify
 
 
@@ -67,6 +68,7 @@ def trace(
                 output_names=list(outputs),
                 optimize=True,
                 verbose=False,
+                custom_translation_table=dict(TRANSLATIONS),
             )
     except Exception as error:
         raise _explain(error) from error
@@ -81,7 +83,7 @@ def _explain(error: BaseException) -> XedgeError:
     """Our own error for whatever the tracer raised."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, AutogradInGraph):
+        if isinstance(cause, XedgeError):
             return cause
         cause = cause.__cause__ or cause.__context__
     return ExportError(
@@ -103,7 +105,13 @@ def export_model(path: Path, stage: Stage = Stage.REFINED) -> Exported:
         ExportError: When it cannot be traced (`AutogradInGraph`) or some engine lacks a node
             (`GraphRefused`).
     """
-    checkpoint, sha256 = load_checkpoint(path)
+    return export_checkpoint(*load_checkpoint(path), stage)
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint, sha256: str, stage: Stage = Stage.REFINED
+) -> Exported:
+    """As `export_model`, of a checkpoint that was read before; its digest goes into the spec."""
     deployed, spec = deploy(checkpoint.model(), checkpoint.spec(sha256), stage)
     model = finish(trace(deployed, spec.height, spec.width, OUTPUTS[spec.kind]), spec)
     verify(model)

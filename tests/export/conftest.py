@@ -1,4 +1,4 @@
-"""A small detector to export: random weights, scores that are not all alike."""
+"""Small models to export: random weights, scores that are not all alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import onnx_ir as ir
 import pytest
 import torch
 from xedge_export.contract import Stage
-from xedge_export.to_onnx import export_model
+from xedge_export.drawn import drawn_checkpoint
+from xedge_export.to_onnx import Exported, export_checkpoint, export_model
+from xedge_export.zoo import Entry
 
 from xedge.models.dense import DenseDetector
 from xedge.train.checkpoint import Checkpoint
@@ -33,6 +35,31 @@ height = 96
 width = 128
 binning = 8
 """
+
+BACKBONE = 'backbone = "resnet18d"\noptions = { channels = [8, 8, 16, 16], stem_width = 8 }\n'
+DATA = "[data]\nheight = 96\nwidth = 128\nbinning = 8\n"
+DENSE = 'classes = ["gun", "knife", "can"]\ndepth = 1\ngroups = 4\nregression_repeats = 1\n'
+PYRAMID = f"[model.pyramid]\nwidth = 16\n{BACKBONE}"
+
+SMALL = {
+    # 96 x 128 is cut raggedly by regions of 5, 10 and 15 pixels.
+    "fcos-lacls-doam": f'system = "fcos"\n[model]\n{DENSE}regression = "direct"\nquality = "conv"\n'
+    f"coefficients = {{ a = 1.0, b = 5.0, c = 5.0 }}\n[model.doam]\n{PYRAMID}",
+    "atss-lareg-top4": f'[model]\n{DENSE}quality = "top4"\nbins = 8\n'
+    'label_aware_by = "regression"\n'
+    f'coefficients = {{ a = 0.5, b = 1.0, c = 0.0 }}\n{PYRAMID}attention = "non-local"\n',
+    "atss-early": f'[model]\n{DENSE}label_aware_by = "early"\n{PYRAMID}attention = "cbam"\n',
+    "paa-misleading-only": f'system = "paa"\n[model]\n{DENSE}regression = "direct"\n'
+    'quality = "conv"\ncoefficients = { a = 1.5, b = 0.0, c = 1.0 }\n'
+    f'{PYRAMID}attention = "da"\nextra = 1\n',
+    "ssd-doam-paper": 'system = "ssd"\n[model]\nclasses = ["gun", "knife"]\nwidth = 16\n'
+    "extra = [16, 8]\nextra_strides = [2, 1]\nsizes = [0.1, 0.3, 0.5, 0.7, 0.9]\n"
+    "ratios = [[2], [2, 3], [2], [2]]\nl2_scale = 4.0\n"
+    f'[model.doam]\nvariant = "paper"\n[model.trunk]\nstrides = [8, 16]\n{BACKBONE}',
+    "yolov3-se": 'system = "yolov3"\n[model]\nclasses = ["gun", "knife"]\nwidth = 16\n'
+    f'[model.trunk]\nattention = "se"\n{BACKBONE}',
+}
+"""Text of a small recipe of each kind of detector, with the mechanisms spread over them."""
 
 
 def lively(model: DenseDetector, seed: int) -> DenseDetector:
@@ -79,3 +106,27 @@ def parse() -> Callable[[str], ir.Model]:
         return model
 
     return model_of
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[[str], Exported]:
+    """The exported detector of a name in `SMALL`, weights drawn; each is exported once."""
+
+    @functools.cache
+    def exported(name: str) -> Exported:
+        checkpoint = drawn_checkpoint(f'name = "{name}"\n{SMALL[name]}\n{DATA}', seed=1)
+        return export_checkpoint(checkpoint, "0" * 64)
+
+    return exported
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[[Entry], Exported]:
+    """The exported model of a tiny recipe; each is exported once."""
+    return functools.cache(lambda entry: export_checkpoint(*entry.checkpoint()))
+
+
+@pytest.fixture(params=list(SMALL))
+def each_small(request: pytest.FixtureRequest, small: Callable[[str], Exported]) -> Exported:
+    """Each of them in turn."""
+    return small(request.param)

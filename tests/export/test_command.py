@@ -7,13 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from xedge_export import command
+from xedge_export import checking, command
 from xedge_export.pack import pack
 from xedge_export.parity import ParityReport
+from xedge_export.probes import CHECK_SEED
 from xedge_export.to_onnx import export_model
+from xedge_export.zoo import Entry
 
 from xedge import packing
 from xedge.bundle import open_bundle
@@ -22,7 +25,7 @@ from xedge.detector import open_detector
 from xedge.errors import ExportError
 from xedge.golden import verify_golden
 from xedge.sim.bags import BagConfig
-from xedge.spec import Channels
+from xedge.spec import Channels, Kind
 from xedge.train.bags import simulate
 from xedge.train.checkpoint import load_checkpoint
 from xedge.train.sample import fit
@@ -50,7 +53,7 @@ def test_a_model_of_whole_bags_in_pseudo_colour_is_checked_on_such(
     text = tiny.recipe_text + 'view = "whole"\nchannels = "pseudo-colour"\n'
     replace(tiny, recipe_text=text).save(path)
     seen = []
-    real = command.check_parity
+    real = checking.check_parity
 
     def check_parity(
         model: Any, spec: Any, engine: Any, exposed: Any, windows: Any, *_: Any
@@ -58,12 +61,12 @@ def test_a_model_of_whole_bags_in_pseudo_colour_is_checked_on_such(
         seen.extend(windows)
         return real(model, spec, engine, exposed, seen)
 
-    monkeypatch.setattr(command, "check_parity", check_parity)
+    monkeypatch.setattr(checking, "check_parity", check_parity)
     arguments = ["export", str(path), "-o", str(out), "--check", "2", "--json"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     packing = BagConfig(clean=0.0)
-    for planes, seed in zip(seen, (command.CHECK_SEED, command.CHECK_SEED + 1), strict=True):
+    for planes, seed in zip(seen, (CHECK_SEED, CHECK_SEED + 1), strict=True):
         bag = simulate(seed, 8, packing, Channels.PSEUDO_COLOUR)
         whole = fit(bag, 96, 128, Channels.PSEUDO_COLOUR, keep_ratio=False)
         assert np.array_equal(planes, whole.planes)
@@ -94,7 +97,7 @@ def test_a_bundle_of_a_model_of_pictures_is_refused_at_once(
     tiny, _ = load_checkpoint(tiny_checkpoint)
     pictures = tiny.recipe_text.replace("binning = 8", 'format = "sixray"')
     replace(tiny, recipe_text=pictures).save(path)
-    monkeypatch.setattr(command, "parity_on_bags", None)
+    monkeypatch.setattr(command, "parity_of", None)
     result = CliRunner().invoke(main, ["export", str(path), "-o", str(out)])
     assert result.exit_code == 1
     assert "this model learned from pictures" in result.stderr
@@ -122,7 +125,7 @@ def test_a_difference_stops_the_export_and_nothing_is_written(
 ) -> None:
     bad = ParityReport(windows=1, detections=5, identical=4, differing=1)
     assert not bad.holds
-    monkeypatch.setattr(command, "parity_on_bags", lambda *_: bad)
+    monkeypatch.setattr(command, "parity_of", lambda *_: bad)
     out = tmp_path / "model.onnx"
     result = CliRunner().invoke(main, ["export", str(tiny_checkpoint), "-o", str(out)])
     assert result.exit_code == 1
@@ -148,3 +151,84 @@ def test_a_detector_that_is_sure_of_nothing_makes_no_bundle(
     monkeypatch.setattr(packing, "TRIES", 2)
     with pytest.raises(ExportError, match="sure of nothing"):
         pack(export_model(tiny_checkpoint), tmp_path / "x.xedge", "text", datetime.date.min)
+
+
+def of_pictures(tiny_checkpoint: Path, path: Path) -> Path:
+    tiny, _ = load_checkpoint(tiny_checkpoint)
+    text = tiny.recipe_text.replace("binning = 8", 'format = "sixray"')
+    replace(tiny, recipe_text=text).save(path)
+    return path
+
+
+def test_a_model_of_pictures_is_checked_on_bags_or_on_pictures_given(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    path = of_pictures(tiny_checkpoint, tmp_path / "pictures.ckpt")
+    folder, out = tmp_path / "given", tmp_path / "model.onnx"
+    folder.mkdir()
+    small = np.random.default_rng(2).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / "a.png"), small.repeat(8, 0).repeat(8, 1))
+    for more in (["--check", "1"], ["--pictures", str(folder)]):
+        arguments = ["export", str(path), "-o", str(out), "--json", *more]
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        parity = json.loads(result.stdout)["parity"]
+        assert parity["windows"] == 1
+        assert parity["identical"] == parity["detections"] > 0
+        out.unlink()
+
+
+def test_all_exports_what_it_can_and_names_what_it_cannot(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(b"")
+    entries = [
+        Entry("tiny", "atss", Kind.DETECTOR, tiny_checkpoint),
+        Entry("broken", "atss", Kind.DETECTOR, broken),
+    ]
+    monkeypatch.setattr(command, "zoo", lambda runs: entries)
+    out = tmp_path / "onnx"
+    arguments = ["export", "--all", "-o", str(out), "--check", "1", "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "1 of 2 models were not exported: found broken" in result.stderr
+    good, bad = json.loads(result.stdout)
+    assert (good["weights"], good["error"]) == (str(tiny_checkpoint), "")
+    assert good["compared"] > 0
+    assert good["bytes"] == (out / "tiny.onnx").stat().st_size
+    assert "not a checkpoint" in bad["error"]
+    assert [path.name for path in out.iterdir()] == ["tiny.onnx"]
+
+
+def test_the_list_says_what_there_is_and_with_which_weights(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ssd-tiny").mkdir()
+    (tmp_path / "ssd-tiny" / "final.ckpt").write_bytes(tiny_checkpoint.read_bytes())
+    arguments = ["export", "--list", "--runs", str(tmp_path)]
+    result = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
+    listed = {row["name"]: row for row in json.loads(result.stdout)}
+    assert listed["ssd-tiny"]["weights"] == str(tmp_path / "ssd-tiny" / "final.ckpt")
+    assert listed["fcos-tiny"] == {
+        "name": "fcos-tiny", "system": "fcos", "kind": "detector", "weights": "drawn",
+        "exportable": True,
+    }  # fmt: skip
+    assert listed["chr-tiny"]["kind"] == "classifier"
+    assert "ssd300-vgg16" not in listed
+    table = CliRunner().invoke(main, arguments, catch_exceptions=False).stdout
+    assert "yolov3-tiny" in table
+
+
+@pytest.mark.parametrize("arguments", [[], ["x.ckpt"], ["--all"], ["x.ckpt", "--all", "-o", "y"]])
+def test_what_to_export_and_where_must_be_said(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, ["export", *arguments])
+    assert result.exit_code == 2
+    assert "Give a CHECKPOINT or --all" in result.stderr
+
+
+def test_options_that_all_has_no_use_for_are_refused(tmp_path: Path) -> None:
+    arguments = ["export", "--all", "-o", str(tmp_path), "--stage", "first-pass"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "no use for" in result.stderr

@@ -54,25 +54,32 @@ def test_gradients_are_those_of_autograd(
         torch.autograd.grad((scores * label).sum(), x, retain_graph=True)[0]
         for label in (first, second)
     ]
-    unrolled = UnrolledLabelAware(head).double()
+    unrolled = UnrolledLabelAware(head, 0).double()
     with torch.no_grad():
         y, saved = unrolled.first_pass(x)
-        found = unrolled.gradients(y, saved, first, second)
+        found = unrolled.gradients(y, saved, [first, second])
     assert torch.allclose(y, scores, rtol=1e-12, atol=1e-12)
     for mine, theirs in zip(found, oracle, strict=True):
         # float64 has 2e-16; four layers of sums over a few hundred terms, and 1/std up to 1e2.5
         # where a group is nearly constant, cost up to seven digits of it.
+        assert mine is not None
         scale = max(theirs.abs().max().item(), 1e-12)
         assert (mine - theirs).abs().max().item() < 1e-8 * scale
 
 
-@given(seed=st.integers(0, 2**31 - 1), c=st.sampled_from([0.0, 1.0, 5.0]))
-@settings(max_examples=15)
-def test_refined_features_are_those_of_autograd(seed: int, c: float) -> None:
+COEFFICIENTS = [(1.0, 1.0, 1.0), (1.0, 5.0, 5.0), (0.5, 1.0, 0.0), (0.0, 2.0, 0.0),
+                (1.5, 0.0, 1.0), (1.0, 0.0, 0.0)]  # fmt: skip
+
+
+@given(seed=st.integers(0, 2**31 - 1), factors=st.sampled_from(COEFFICIENTS))
+@settings(max_examples=20)
+def test_refined_features_are_those_of_autograd(
+    seed: int, factors: tuple[float, float, float]
+) -> None:
     head = random_head(seed, 2, 4, 4)
-    k = Coefficients(1.0, c, c)
+    k, c = Coefficients(*factors), max(factors)
     x = torch.randn(1, 8, 6, 5, dtype=torch.float64)
-    unrolled = UnrolledLabelAware(head).double()
+    unrolled = UnrolledLabelAware(head, 0).double()
     unrolled.coefficients = k
 
     def classify(value: Tensor) -> Tensor:
@@ -86,6 +93,39 @@ def test_refined_features_are_those_of_autograd(seed: int, c: float) -> None:
     assert (found - oracle).abs().max().item() <= bound
 
 
+@given(seed=st.integers(0, 2**31 - 1), level=st.integers(0, 2), batch=st.integers(1, 2))
+@settings(max_examples=15)
+def test_label_aware_by_regression_is_that_of_autograd(seed: int, level: int, batch: int) -> None:
+    torch.manual_seed(seed)
+    config = DenseConfig(
+        classes=("a", "b"), pyramid=PyramidConfig(width=8), depth=2, groups=4, bins=6,
+        label_aware_by="regression", coefficients=Coefficients(0.5, 1.0, 0.0),
+    )  # fmt: skip
+    head = DenseHead(config)
+    with torch.no_grad():
+        for p in head.parameters():
+            p.copy_(torch.randn_like(p) * (0.5 if p.ndim > 1 else 0.3) + (p.ndim == 1) * 0.5)
+    x = torch.randn(batch, 8, 6, 5)
+    unrolled = UnrolledLabelAware(head.eval(), level)
+    with torch.no_grad():
+        scores, _ = unrolled.first_pass(x)
+        found = unrolled(x)
+    oracle, update = head.refine(x, level, None)
+    # Raw values of some units: a few roundings of their logits.
+    assert (scores - update.scores).abs().max() < 1e-5
+    ahead = update.scores.reshape(batch, 4, 7, 30).topk(2, dim=2)[0]
+    if (ahead[:, :, 0] - ahead[:, :, 1]).min() > 1e-5:  # no tie that rounding could turn round
+        # Gradients reach 1e2; they end in a tanh times x, whose slope is at most 1/4.
+        assert (found - oracle).abs().max() < 1e-3 * x.abs().max()
+
+
+def test_one_hot_in_parts_has_a_best_of_each() -> None:
+    scores = torch.rand(2, 12, 3, 5)
+    found = OneHotArgmax(12, 4)(scores)
+    assert torch.equal(found, one_hot_argmax(scores, 4))
+    assert (found.reshape(2, 4, 3, 15).sum(2) == 1).all()
+
+
 def test_one_hot_by_comparison_takes_the_lower_class_of_a_tie() -> None:
     scores = torch.tensor([0.5, 0.7, 0.7, 0.1]).reshape(1, 4, 1, 1)
     found = OneHotArgmax(4)(scores)
@@ -96,12 +136,14 @@ def test_one_hot_by_comparison_takes_the_lower_class_of_a_tie() -> None:
 def test_a_level_of_one_row_still_couples_its_locations() -> None:
     """GroupNorm's derivative must move every location when one label changes."""
     head = random_head(7, 2, 2, 3)
-    unrolled = UnrolledLabelAware(head).double()
+    unrolled = UnrolledLabelAware(head, 0).double()
     x = torch.randn(1, 8, 1, 9, dtype=torch.float64)
     with torch.no_grad():
         y, saved = unrolled.first_pass(x)
         label = torch.zeros_like(y)
         label[0, 0, 0, 0] = 1
-        g1, g2 = unrolled.gradients(y, saved, label, torch.zeros_like(label))
+        g1, g2 = unrolled.gradients(y, saved, [label, torch.zeros_like(label)])
+    assert g1 is not None
+    assert g2 is not None
     assert (g1[0, :, 0, 8].abs() > 0).any()
     assert (g2 == 0).all()

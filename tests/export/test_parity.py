@@ -125,10 +125,18 @@ def test_a_rare_tie_excuses_little_and_a_wrong_choice_nothing() -> None:
 
 
 def test_a_tie_is_told_from_a_wrong_choice() -> None:
-    scores = np.array([0.5, 0.5 * (1 - 5e-5), 0.4, 0.1], np.float32).reshape(1, 4, 1, 1)
-    choice = Choice(np.zeros((1, 1, 1, 1), np.int32), scores)
+    scores = np.array([0.5, 0.5 * (1 - 5e-5), 0.4, 0.1], np.float32).reshape(1, 1, 4, 1, 1)
+    choice = Choice(np.zeros((1, 1, 1, 1, 1), np.int32), scores)
     for label, expected in ((0, (0, 0)), (1, (1, 0)), (2, (0, 1))):
         assert choice.compare(np.full((1, 1, 1, 1), label, np.int32)) == expected
+
+
+def test_bins_of_four_sides_are_four_choices() -> None:
+    scores = np.tile(np.array([0.6, 0.3], np.float32).reshape(1, 1, 2, 1, 1), (1, 4, 1, 2, 3))
+    choice = Choice(np.zeros((1, 4, 1, 2, 3), np.int32), scores)
+    other = np.zeros((1, 4, 1, 2, 3), np.int32)
+    other[0, 2, 0, 1, 1] = 1
+    assert choice.compare(other) == (0, 1)
 
 
 def test_two_of_the_oracles_cannot_share_one_of_the_engines() -> None:

@@ -84,6 +84,16 @@ def test_a_graph_of_another_recipe_is_refused(tiny_checkpoint: Path) -> None:
         model_from_bundle(bundle_of(exported, other))
 
 
+def test_what_cannot_be_read_back_is_refused(tiny_checkpoint: Path) -> None:
+    exported = export_model(tiny_checkpoint)
+    for text in (
+        exported.checkpoint.recipe_text.replace("[data]", "[model.doam]\n[data]"),
+        'name = "a"\nsystem = "ssd"\n[model]\nclasses = ["gun"]\n',
+    ):
+        with pytest.raises(ExportError, match="cannot be read back out of its graph"):
+            model_from_bundle(bundle_of(exported, text))
+
+
 def shipped_parity(engine: str, bags: int) -> None:
     bundle = open_bundle()
     data, exposed = with_labels_exposed(bundle.model())
@@ -111,7 +121,7 @@ def test_the_shipped_gradients_are_those_of_autograd() -> None:
     planes = window(simulate(6_000_000, data.binning, BagConfig(clean=0.0)), 0, data).planes
     with torch.no_grad():
         features = model.pyramid(torch.from_numpy(planes[None]))
-    unrolled = UnrolledLabelAware(model.head)
+    unrolled = UnrolledLabelAware(model.head, 0)
     for x in features:
         leaf = x.detach().requires_grad_()
         scores = model.head.classify(leaf).sigmoid()
@@ -122,8 +132,9 @@ def test_the_shipped_gradients_are_those_of_autograd() -> None:
             for label in (first, second)
         ]
         with torch.no_grad():
-            found = unrolled.gradients(*unrolled.first_pass(x), first, second)
+            found = unrolled.gradients(*unrolled.first_pass(x), [first, second])
         for mine, its in zip(found, oracle, strict=True):
+            assert mine is not None
             # float32 has 6e-8; sums over 2,704 locations and three layers cost some three digits.
             assert its.abs().max() > 0
             assert (mine - its).abs().max() < 1e-4 * its.abs().max()

@@ -13,16 +13,19 @@ import pytest
 from xedge_calibration.observe import observe
 from xedge_calibration.placement import FORMS, place
 from xedge_calibration.qdq import to_int8
-from xedge_export.deployed import Stage
+from xedge_export.contract import Stage
 from xedge_export.fp16 import to_fp16
-from xedge_export.to_onnx import export_model
+from xedge_export.to_onnx import Exported, export_model
+from xedge_export.zoo import Entry, zoo
 
 from xedge.bundle import open_bundle
 from xedge.engines.tensorrt_api import Api, open_api
 from xedge.engines.tensorrt_build import BuildOptions, Layer, build_plan
 from xedge.errors import EngineLoadError
+from xedge.spec import Kind
 
 TARGETS = ("SM86", "SM89", "SM120")
+DETECTORS = [entry for entry in zoo(Path("no-such-folder")) if entry.kind is Kind.DETECTOR]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,18 @@ def test_an_exported_graph_builds_and_is_fused(
 ) -> None:
     model = export_model(tiny_checkpoint, stage).model
     check_fusion(layers_of(api, model, target), model)
+
+
+def test_a_graph_of_every_mechanism_builds(api: Api, each_small: Exported) -> None:
+    assert layers_of(api, each_small.model, "SM86")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("entry", DETECTORS, ids=lambda entry: entry.name)
+def test_every_tiny_detector_builds(
+    api: Api, entry: Entry, tiny: Callable[[Entry], Exported]
+) -> None:
+    assert layers_of(api, tiny(entry).model, "SM86")
 
 
 def test_a_graph_that_it_lacks_is_refused_so_the_gate_can_fail(

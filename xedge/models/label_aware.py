@@ -67,15 +67,20 @@ def misleading_label(scores: Tensor, label: Tensor) -> Tensor:
     return one_hot_argmax(scores * (1 - label))
 
 
-def apply_update(x: Tensor, g1: Tensor, g2: Tensor, k: Coefficients) -> tuple[Tensor, Tensor]:
+def apply_update(
+    x: Tensor, g1: Tensor | None, g2: Tensor | None, k: Coefficients
+) -> tuple[Tensor, Tensor]:
     """The refined feature x' and its change ``x'/x - 1``, by one form for all precisions.
 
     ``x' = (a + (b - c)/2) x + (b tanh(g1/2) - c tanh(g2/2))/2 x``, equal to equation 7 because
     ``sigmoid(g) = 1/2 + tanh(g/2)/2``; unlike a difference of sigmoids it keeps a small gradient
     exact. Kept in float32: (1 + w) x in a 16-bit format drops |w| below 5e-4 (half) or 4e-3 (bf16).
+    None stands for a gradient whose coefficient is 0.
     """
-    half = 0.5 * (k.b * torch.tanh(0.5 * g1.float()) - k.c * torch.tanh(0.5 * g2.float()))
     x, idle = x.float(), k.a + 0.5 * (k.b - k.c)
+    taken = [(factor, g) for factor, g in ((k.b, g1), (-k.c, g2)) if g is not None]
+    halves = [0.5 * factor * torch.tanh(0.5 * g.float()) for factor, g in taken]
+    half = sum(halves[1:], halves[0]) if halves else torch.zeros_like(x)
     return idle * x + half * x, half + (idle - 1)
 
 
@@ -117,7 +122,8 @@ def refine_by_autograd(
         scores = predict(x0).float().sigmoid()
         fixed = scores.detach()
         first = one_hot_argmax(fixed, parts) if label is None else label
-        g1 = g2 = torch.zeros_like(x0)
+        g1: Tensor | None = None
+        g2: Tensor | None = None
         if k.b:
             (g1,) = torch.autograd.grad((scores * first).sum(), x0, retain_graph=True)
         if k.c:
