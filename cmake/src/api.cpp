@@ -5,6 +5,7 @@
 #include <mutex>
 #include <new>
 
+#include "arguments.hpp"
 #include "detector.hpp"
 #include "handles.hpp"
 #include "xedge/xedge.h"
@@ -55,58 +56,6 @@ xedge_status guarded(Call call) noexcept {
     }
 }
 
-Failure bad_argument(const std::string& name, const std::string& expected,
-                     const std::string& found) {
-    return {XEDGE_E_ARGUMENT, "the argument '" + name + "' cannot be used", expected, found};
-}
-
-template <class T>
-T* needed(T* pointer, const char* name) {
-    if (!pointer) throw bad_argument(name, "a pointer", "NULL");
-    return pointer;
-}
-
-constexpr std::size_t kLargestStruct = 4096;
-
-std::size_t checked_size(std::size_t size, std::size_t smallest, const char* name) {
-    if (size < smallest || size > kLargestStruct)
-        throw bad_argument(name, "its struct_size, " + std::to_string(smallest) + " or more",
-                           std::to_string(size) + ": start from its XEDGE_..._INIT");
-    return size;
-}
-
-// A struct as this version knows it, from one that an older or newer header described: what an
-// older one lacks keeps its default, and what a newer one adds must be zero.
-template <class T>
-T read_struct(const T* given, const T& defaults, std::size_t smallest, const char* name) {
-    const std::size_t size =
-        checked_size(needed(given, name)->struct_size, smallest, name);
-    T known = defaults;
-    std::memcpy(&known, given, std::min(size, sizeof(T)));
-    const auto* bytes = reinterpret_cast<const unsigned char*>(given);
-    for (std::size_t i = sizeof(T); i < size; ++i)
-        if (bytes[i])
-            throw bad_argument(name, "fields that this library knows",
-                               "one of a newer header that is not zero");
-    return known;
-}
-
-template <class T>
-void write_struct(T* out, const T& filled, std::size_t smallest, const char* name) {
-    const std::size_t size = checked_size(needed(out, name)->struct_size, smallest, name);
-    auto* bytes = reinterpret_cast<unsigned char*>(out);
-    std::memcpy(bytes, &filled, std::min(size, sizeof(T)));
-    if (size > sizeof(T)) std::memset(bytes + sizeof(T), 0, size - sizeof(T));
-    out->struct_size = size;
-}
-
-// What the first published header had; these numbers never change.
-constexpr std::size_t kOptionsV1 = offsetof(xedge_options, reserved) + sizeof(std::uint32_t);
-constexpr std::size_t kScanV1 = offsetof(xedge_scan, high_stride) + sizeof(std::size_t);
-constexpr std::size_t kWindowV1 = offsetof(xedge_window, pixel_stride) + sizeof(std::size_t);
-constexpr std::size_t kModelV1 = offsetof(xedge_model, golden_elements) + sizeof(std::int32_t);
-constexpr std::size_t kSelfTestV1 = offsetof(xedge_self_test_result, limit) + sizeof(double);
-
 struct Log {
     std::mutex mutex;
     xedge_log_callback callback = nullptr;
@@ -120,63 +69,6 @@ void tell(xedge_log_level level, const std::string& message) {
     Log& log = log_target();
     const std::lock_guard<std::mutex> lock(log.mutex);
     if (log.callback) log.callback(level, message.c_str(), log.payload);
-}
-
-std::size_t stride_of(std::size_t given, std::size_t elements, const char* name) {
-    if (given == 0) return elements;
-    if (given % 2 || given / 2 < elements)
-        throw Failure(XEDGE_E_INPUT, std::string(name) + " cannot be used",
-                      "an even number of bytes, at least those of a line (" +
-                          std::to_string(2 * elements) + ")",
-                      std::to_string(given));
-    return given / 2;
-}
-
-Pair read_scan(const xedge_scan* given) {
-    const xedge_scan scan = read_struct(given, xedge_scan XEDGE_SCAN_INIT, kScanV1, "scan");
-    for (const auto* counts : {needed(scan.low, "scan->low"), needed(scan.high, "scan->high")})
-        if (reinterpret_cast<std::uintptr_t>(counts) % alignof(std::uint16_t))
-            throw Failure(XEDGE_E_INPUT, "counts cannot be used", "an even address", "an odd one");
-    return {scan.low,
-            scan.high,
-            scan.lines,
-            scan.elements,
-            stride_of(scan.low_stride, scan.elements, "low_stride"),
-            stride_of(scan.high_stride, scan.elements, "high_stride")};
-}
-
-Window read_window(const xedge_window* given) {
-    const xedge_window window =
-        read_struct(given, xedge_window XEDGE_WINDOW_INIT, kWindowV1, "window");
-    Window out = {{window.planes[0], window.planes[1], window.planes[2]}, window.height,
-                  window.width, window.row_stride, window.pixel_stride};
-    for (const std::uint8_t* plane : out.planes) needed(plane, "window->planes");
-    if (!out.pixel_stride) out.pixel_stride = 1;
-    constexpr std::size_t most = 1u << 16;
-    const bool small = out.width <= most && out.pixel_stride <= most;
-    if (!out.row_stride && small) out.row_stride = out.width * out.pixel_stride;
-    if (!small || out.row_stride / out.pixel_stride < out.width)
-        throw Failure(XEDGE_E_INPUT, "the strides of a window cannot be used",
-                      "rows of at least width * pixel_stride bytes",
-                      std::to_string(out.row_stride));
-    return out;
-}
-
-DetectorOptions read_options(const xedge_options* given) {
-    const xedge_options defaults = XEDGE_OPTIONS_INIT;
-    const xedge_options options =
-        given ? read_struct(given, defaults, kOptionsV1, "options") : defaults;
-    if (options.reserved) throw bad_argument("options->reserved", "0", "another number");
-    DetectorOptions out;
-    if (options.engine) out.engine = options.engine;
-    if (options.library) out.library = options.library;
-    if (options.variant) out.variant = options.variant;
-    if (!out.library.empty() && out.engine == "auto")
-        throw bad_argument("options->library", "an engine's name beside it", "none");
-    out.threads = options.threads;
-    out.score_threshold = options.score_threshold;
-    out.null_latency_us = options.null_latency_us;
-    return out;
 }
 
 std::unique_lock<std::mutex> own(Screening& screening) {
