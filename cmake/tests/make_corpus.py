@@ -1,6 +1,6 @@
 """What the fuzzer starts from: the parts of a bundle, each with the byte that chooses its parser.
 
-    python cmake/tests/make_corpus.py BUNDLE FOLDER
+Usage: python cmake/tests/make_corpus.py BUNDLE FOLDER
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ LARGEST = 200_000
 
 
 def main() -> None:
+    """Nothing; the seeds are in the folder that was named."""
     bundle, folder = Path(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     seeds = {"whole": (WHOLE, bundle.read_bytes()), "unpack": (UNPACK, bundle.read_bytes())}
