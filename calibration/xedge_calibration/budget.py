@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from xedge.bundle import Bundle
 from xedge.commands.evaluate import difference_of, evaluate_bundle, record_of
@@ -13,6 +13,10 @@ from xedge.commands.evaluated import Subjects
 from xedge.errors import ConfigError
 from xedge.metrics import Difference, PairedComparison, compare_paired
 from xedge.spec import Kind
+
+FEWEST: Final = 300
+"""Images times points of a budget. Where n images show no loss at all, resampling gives an interval
+without width, and 3 / n may be lost all the same at 95 % confidence (the rule of three)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ def overdrawn(budget: Budget, compared: PairedComparison, classes: Sequence[str]
     """
     rows = [("AP50", compared.ap50, budget.ap50)]
     missing = [] if _known(compared.ap50) else ["AP50 not measured"]
+    images = compared.flips.total
+    if images * budget.ap50 < FEWEST:
+        missing.append(f"{images} bags are too few to show a loss of {budget.ap50:g} points")
     if budget.recall is not None:
         recalls = zip(classes, compared.recall_by_class, strict=False)
         rows += [(f"recall of {name}", lost, budget.recall) for name, lost in recalls]

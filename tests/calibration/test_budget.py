@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from xedge_calibration.budget import Budget, overdrawn
 
 from xedge.metrics import Difference, PairedComparison, Share
 
-NONE = Share(0, 1, 0.0, 1.0)
+NONE = Share(0, 600, 0.0, 0.01)
 NAN = float("nan")
 
 
@@ -39,3 +41,11 @@ def test_what_breaks_a_budget_is_named(
 
 def test_recall_may_be_left_out() -> None:
     assert overdrawn(Budget(recall=None), compared(FINE), ("gun", "knife")) == []
+
+
+def test_few_images_show_nothing() -> None:
+    same = Difference(0.0, 0.0, 0.0)
+    few = replace(compared(same, same, same), flips=Share(0, 599, 0.0, 0.01))
+    assert overdrawn(Budget(), few, ("gun", "knife")) == [
+        "599 bags are too few to show a loss of 0.5 points"
+    ]
