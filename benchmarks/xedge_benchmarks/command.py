@@ -188,17 +188,70 @@ def accuracy(
         _print_accuracy(record, path)
 
 
-def _print_engines(record: BenchRecord, path: Path) -> None:
-    table = Table(
-        "engine", "median ms", "p90", "p99", "min", "max", "ratio to the first", "95 % interval"
+@bench.command()
+@click.argument("recipe")
+@click.option("--plain", help="Recipe of the backbone alone, to compare with.")
+@click.option("--engine", default="auto", show_default=True, help="The engine to run.")
+@click.option("--rounds", type=click.IntRange(min=2), default=30, show_default=True)
+@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True)
+@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
+              help="cpu: processor time, for a machine that others use as well.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder of the records.")  # fmt: skip
+@click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def algebra(
+    recipe: str,
+    plain: str | None,
+    engine: str,
+    rounds: int,
+    warmup: int,
+    clock: str,
+    threads: int | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    """Time the graph of RECIPE before and after each pass of the export, in turn.
+
+    Weights are drawn: a graph takes as long with them as with trained ones.
+
+    \b
+    Examples:
+      xedge bench algebra chr-resnet50 --plain backbone-resnet50
+      xedge bench algebra chr-tiny --engine onnxruntime --threads 1 --clock cpu
+    """  # noqa: D301  # click wants the character, not a backslash
+    from xedge_benchmarks.algebra import AlgebraSettings, bench_algebra
+
+    settings = AlgebraSettings(
+        engine=engine, rounds=rounds, warmup=warmup, threads=threads, clock=clock
     )
-    for row in record.results["engines"]:
+    record = bench_algebra(recipe, plain, settings)
+    path = keep_record(record, out, scratch=scratch)
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+    else:
+        _print_summaries("graph", record.results["graphs"], record, path)
+
+
+def _print_engines(record: BenchRecord, path: Path) -> None:
+    _print_summaries("engine", record.results["engines"], record, path)
+
+
+def _print_summaries(
+    kind: str, rows: list[dict[str, Any]], record: BenchRecord, path: Path
+) -> None:
+    table = Table(
+        kind, "median ms", "p90", "p99", "min", "max", "ratio to the first", "95 % interval"
+    )
+    for row in rows:
         times = [f"{row[f'{key}_ms']:.2f}" for key in ("median", "p90", "p99", "min", "max")]
         interval = f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}"
         table.add_row(row["name"], *times, f"{row['ratio']:.3f}", interval)
     console = Console(highlight=False, markup=False)
     console.print(table)
-    for name, reason in record.results["not_measured"].items():
+    for name, reason in record.results.get("not_measured", {}).items():
         console.print(f"not measured: {name}: {reason}")
     _print_end(console, record, path)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 from xedge import engines
 from xedge.errors import ExportError
-from xedge.models.base import Detector
+from xedge.models.base import Classifier
 from xedge.train.progress import Meter
+from xedge_export.class_parity import ClassParityReport, check_scores
 from xedge_export.parity import ParityReport, check_parity, with_labels_exposed
-from xedge_export.probes import bags_for, pictures_for
+from xedge_export.probes import planes_for
 from xedge_export.to_onnx import Exported
+
+Report: TypeAlias = ParityReport | ClassParityReport
 
 
 def parity_of(
     exported: Exported, engine: str, count: int, meter: Meter, pictures: Path | None = None
-) -> ParityReport:
+) -> Report:
     """How an exported model on an engine differs from PyTorch, with LA by autograd.
 
     Args:
@@ -24,32 +29,34 @@ def parity_of(
         count: Bags or pictures to compare on, one item of each.
         meter: Shows how far it is.
         pictures: Folder of pictures to compare on; None simulates bags.
-
-    Raises:
-        ExportError: For a classifier.
     """
     model, recipe = exported.checkpoint.model(), exported.checkpoint.recipe
-    if not isinstance(model, Detector):
-        raise ExportError(
-            "a classifier cannot be compared with PyTorch yet",
-            remedy="Export it with --check 0",
-        )
-    planes = bags_for(recipe, count) if pictures is None else pictures_for(recipe, pictures, count)
-    data, exposed = with_labels_exposed(exported.model)
-    runner = engines.load(data, engine)
-    try:
-        with meter.task("parity with PyTorch", count) as advance:
+    planes = planes_for(recipe, count, pictures)
+    with meter.task("parity with PyTorch", count) as advance:
+        if isinstance(model, Classifier):
+            with closing(engines.load(exported.model, engine)) as runner:
+                return check_scores(model.eval(), exported.spec, runner, planes, advance)
+        data, exposed = with_labels_exposed(exported.model)
+        with closing(engines.load(data, engine)) as runner:
             return check_parity(model, exported.spec, runner, exposed, planes, advance)
-    finally:
-        runner.close()
 
 
-def refuse_difference(report: ParityReport) -> None:
+def refuse_difference(report: Report) -> None:
     """Nothing, for a report that says both answer alike.
 
     Raises:
         ExportError: When they differ, or nothing was compared.
     """
+    if isinstance(report, ClassParityReport):
+        if not report.holds:
+            raise ExportError(
+                "the exported model does not answer as PyTorch does",
+                expected=f"{report.compared} equal scores, and as many equal maps",
+                found=f"{report.different} scores and {report.different_maps} maps that differ, "
+                f"by {report.worst_score:.2g} and by {report.worst_map:.2g} at most",
+                remedy="Report this with the checkpoint",
+            )
+        return
     if not report.detections:
         raise ExportError(
             "the model detects nothing on what it is checked on, so nothing was compared",

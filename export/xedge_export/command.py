@@ -16,18 +16,23 @@ from rich.table import Table
 from xedge.errors import ConfigError, ExportError, XedgeError
 from xedge.packing import own_licence
 from xedge.train.progress import Meter
-from xedge_export.checking import parity_of, refuse_difference
+from xedge_export.checking import Report, parity_of, refuse_difference
 from xedge_export.contract import Stage
 from xedge_export.pack import pack, refuse_pictures
-from xedge_export.parity import ParityReport
+from xedge_export.probes import planes_for
 from xedge_export.to_onnx import Exported, export_checkpoint, export_model
+from xedge_export.variants import half_precision, parse_precisions
 from xedge_export.zoo import Entry, zoo
+
+FEWEST_WINDOWS = 2
+"""Windows that ranges are measured on at least."""
 
 
 @click.command(
     epilog="Examples:\n\n\b\n"
     "  xedge export runs/atss-la-r18half/final.ckpt -o model.onnx\n"
     "  xedge export runs/atss-la-r18half/final.ckpt -o model.xedge --check 50\n"
+    "  xedge export runs/atss-la-r18half/final.ckpt -o model.xedge --precision fp32,fp16\n"
     "  xedge export --all -o onnx"
 )
 @click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
@@ -35,6 +40,8 @@ from xedge_export.zoo import Entry, zoo
               help="FILE.onnx, or FILE.xedge for a bundle; a folder with --all.")  # fmt: skip
 @click.option("--stage", type=click.Choice([s.value for s in Stage]), default="refined",
               show_default=True, help="With the label-aware step, or without.")  # fmt: skip
+@click.option("--precision", default="fp32", show_default=True,
+              help="fp32, fp16, or both with a comma; a bundle always has fp32.")  # fmt: skip
 @click.option("--check", type=click.IntRange(min=0), default=4, show_default=True,
               help="Bags to compare with PyTorch.")  # fmt: skip
 @click.option("--pictures", type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -52,6 +59,7 @@ def export(
     checkpoint: Path | None,
     out: Path | None,
     stage: str,
+    precision: str,
     check: int,
     pictures: Path | None,
     engine: str,
@@ -63,8 +71,8 @@ def export(
 ) -> None:
     """Export CHECKPOINT to ONNX with the label-aware gradient unrolled, or to a bundle.
 
-    The result is compared with PyTorch (and its autograd), detection by detection, on simulated
-    bags or pictures; an export that differs is not written.
+    The result is compared with PyTorch (and its autograd), detection by detection or score by
+    score, on simulated bags or pictures; an export that differs is not written.
     """
     if listing:
         rows = [_listed(entry) | {"exportable": entry.exportable} for entry in zoo(runs)]
@@ -80,6 +88,7 @@ def export(
         return
     assert checkpoint is not None
     _refuse_name(out)
+    precisions = parse_precisions(precision)
     exported = export_model(checkpoint, Stage(stage))
     if out.suffix == ".xedge":
         refuse_pictures(exported.checkpoint.recipe)
@@ -87,13 +96,26 @@ def export(
     if check:
         report = parity_of(exported, engine, check, Meter(quiet=as_json), pictures)
         refuse_difference(report)
+    models = {"fp32": exported.model}
+    if "fp16" in precisions:
+        planes = planes_for(exported.checkpoint.recipe, max(check, FEWEST_WINDOWS), pictures)
+        models["fp16"] = half_precision(exported.model, list(planes))
     if out.suffix == ".onnx":
-        out.write_bytes(exported.model)
-        digest = hashlib.sha256(exported.model).hexdigest()
+        digest = _write_graphs({name: models[name] for name in precisions}, out)
     else:
         text = licence.read_text(encoding="utf-8") if licence else own_licence()
-        digest = pack(exported, out, text, datetime.datetime.now(datetime.timezone.utc).date())
+        today = datetime.datetime.now(datetime.timezone.utc).date()
+        digest = pack(exported, out, text, today, models)
     _print(exported, out, digest, report, as_json)
+
+
+def _write_graphs(models: dict[str, bytes], out: Path) -> str:
+    """Sha256 of the first, which goes to ``out``; others go beside it, as ``NAME-fp16.onnx``."""
+    first, *_ = models
+    for name, data in models.items():
+        path = out if name == first else out.with_name(f"{out.stem}-{name}{out.suffix}")
+        path.write_bytes(data)
+    return hashlib.sha256(models[first]).hexdigest()
 
 
 def _refuse_name(out: Path) -> None:
@@ -128,7 +150,7 @@ def _export_one(
         if check:
             report = parity_of(exported, engine, check, meter)
             refuse_difference(report)
-            record |= {"compared": report.detections, "worst_score": report.worst_score}
+            record |= {"compared": report.compared, "worst_score": report.worst_score}
         (folder / f"{entry.name}.onnx").write_bytes(exported.model)
     except XedgeError as error:
         return record | {"error": str(error)}
@@ -158,7 +180,7 @@ def _print_zoo(records: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _print(
-    exported: Exported, out: Path, digest: str, report: ParityReport | None, as_json: bool
+    exported: Exported, out: Path, digest: str, report: Report | None, as_json: bool
 ) -> None:
     record = {
         "file": str(out),

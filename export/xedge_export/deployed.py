@@ -11,10 +11,13 @@ from torch import nn
 
 from xedge.errors import ExportError
 from xedge.models.base import Classifier, Detector
+from xedge.models.chr import CHR
 from xedge.models.dense import DenseDetector
 from xedge.models.ssd import SSD
+from xedge.models.sxmnet import SXMNet
 from xedge.models.yolov3 import YOLOv3
 from xedge.spec import ModelSpec
+from xedge_export.classified import DeployedClassifier
 from xedge_export.contract import Stage
 from xedge_export.dense import DeployedDense
 from xedge_export.priors import DeployedPriors
@@ -43,11 +46,17 @@ def _priors(model: SSD | YOLOv3, spec: ModelSpec) -> nn.Module:
     return DeployedPriors(model, spec.candidates)
 
 
+def _classifier(model: Classifier, spec: ModelSpec) -> nn.Module:
+    return DeployedClassifier(model)
+
+
 ROUTES: Final[Mapping[type[Detector | Classifier], Route]] = MappingProxyType(
     {
         DenseDetector: Route(_dense, lambda model: bool(model.config.label_aware)),
         SSD: Route(_priors),
         YOLOv3: Route(_priors),
+        CHR: Route(_classifier),
+        SXMNet: Route(_classifier),
     }
 )
 """Type of a model to its route."""

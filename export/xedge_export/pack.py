@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 from xedge.errors import ExportError
@@ -28,7 +29,13 @@ def refuse_pictures(recipe: Recipe) -> None:
         )
 
 
-def pack(exported: Exported, path: Path, licence: str, created: datetime.date) -> str:
+def pack(
+    exported: Exported,
+    path: Path,
+    licence: str,
+    created: datetime.date,
+    models: Mapping[str, bytes] | None = None,
+) -> str:
     """Sha256 of the bundle written to ``path``.
 
     Args:
@@ -36,13 +43,14 @@ def pack(exported: Exported, path: Path, licence: str, created: datetime.date) -
         path: Where the bundle goes.
         licence: Text of the weights' licence.
         created: The day to record.
+        models: Name of a variant to its graph, ``fp32`` among them; None for the exported one.
 
     Raises:
         ExportError: When it is sure of nothing on simulated bags.
     """
     return pack_bundle(
         path,
-        {"fp32": exported.model},
+        models or {"fp32": exported.model},
         exported.spec,
         licence=licence,
         created=created,

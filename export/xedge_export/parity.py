@@ -76,6 +76,11 @@ class ParityReport:
     worst_iou: float = 1.0
 
     @property
+    def compared(self) -> int:
+        """How many answers were compared: the oracle's detections."""
+        return self.detections
+
+    @property
     def holds(self) -> bool:
         """True when all is identical but for what rare ties explain, and there was something."""
         return (

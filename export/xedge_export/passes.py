@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import onnx_ir as ir
@@ -21,6 +22,7 @@ from onnx_ir.passes.common import (
 from onnxscript.optimizer import fold_constants
 
 from xedge.spec import METADATA_KEY, ModelSpec
+from xedge_export.algebra import ALGEBRA
 
 LARGEST_CONSTANT: Final = 1 << 26
 """Numbers of a constant that is folded, or of what goes into one."""
@@ -97,10 +99,20 @@ class EmbedSpec(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
-def finish(model: ir.Model, spec: ModelSpec) -> ir.Model:
-    """The traced model as it is shipped: named, free of notes and doubles, with its spec inside."""
+def finish(
+    model: ir.Model, spec: ModelSpec, algebra: Sequence[ir.passes.InPlacePass] = ALGEBRA
+) -> ir.Model:
+    """The traced model as it is shipped: named, free of notes and doubles, with its spec inside.
+
+    Args:
+        model: What was traced.
+        spec: Its description.
+        algebra: Passes that make it faster; fewer to see what each brings.
+    """
     steps = ir.passes.Sequential(
         FoldConstants(),
+        RemoveUnusedNodesPass(),
+        *algebra,
         RemoveUnusedNodesPass(),
         # LA's rotated kernels are made once a level: alike, and large.
         DeduplicateInitializersPass(size_limit=1 << 26),

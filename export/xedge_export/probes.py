@@ -27,6 +27,14 @@ PICTURE_BINNING: Final = 2
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 
 
+def planes_for(recipe: Recipe, count: int, pictures: Path | None) -> Iterator[U8]:
+    """Planes of the first pictures in a folder, or of fresh bags where none is given.
+
+    See `pictures_for` and `bags_for`.
+    """
+    return bags_for(recipe, count) if pictures is None else pictures_for(recipe, pictures, count)
+
+
 def bags_for(recipe: Recipe, count: int) -> Iterator[U8]:
     """Planes of fresh bags, uint8 ``[3, H, W]`` each, none of them clean.
 

@@ -61,6 +61,16 @@ SMALL = {
 }
 """Text of a small recipe of each kind of detector, with the mechanisms spread over them."""
 
+LEVELS = f"[model.trunk]\n{BACKBONE}"
+CLASSIFIERS = {
+    "chr-mf-doam": 'system = "chr"\n[model]\nclasses = ["gun", "knife", "can"]\n[model.fusion]\n'
+    f'kind = "mf-i"\nwidth = 8\n[model.doam]\n{LEVELS}attention = "se"\n',
+    "sxmnet-gated": 'system = "sxmnet"\n[model]\nclasses = ["gun", "knife"]\ncoarse_widths = [8]\n'
+    'fine_widths = [4]\n[model.fusion]\nkind = "gated"\nwidth = 8\n'
+    f"[model.pyramid]\nstrides = [4, 8, 16, 32]\nwidth = 8\n{BACKBONE}",
+}
+"""Text of small recipes of classifiers; between them they have all that one can have."""
+
 
 def lively(model: DenseDetector, seed: int) -> DenseDetector:
     """The detector with predictors drawn so that scores spread and LA has something to do."""
@@ -110,11 +120,12 @@ def parse() -> Callable[[str], ir.Model]:
 
 @pytest.fixture(scope="session")
 def small() -> Callable[[str], Exported]:
-    """The exported detector of a name in `SMALL`, weights drawn; each is exported once."""
+    """The exported model of a name in `SMALL` or `CLASSIFIERS`, drawn; each is exported once."""
 
     @functools.cache
     def exported(name: str) -> Exported:
-        checkpoint = drawn_checkpoint(f'name = "{name}"\n{SMALL[name]}\n{DATA}', seed=1)
+        text = f'name = "{name}"\n{(SMALL | CLASSIFIERS)[name]}\n{DATA}'
+        checkpoint = drawn_checkpoint(text, seed=1)
         return export_checkpoint(checkpoint, "0" * 64)
 
     return exported
@@ -129,4 +140,16 @@ def tiny() -> Callable[[Entry], Exported]:
 @pytest.fixture(params=list(SMALL))
 def each_small(request: pytest.FixtureRequest, small: Callable[[str], Exported]) -> Exported:
     """Each of them in turn."""
+    return small(request.param)
+
+
+@pytest.fixture(params=list(CLASSIFIERS))
+def each_classifier(request: pytest.FixtureRequest, small: Callable[[str], Exported]) -> Exported:
+    """Each classifier in turn."""
+    return small(request.param)
+
+
+@pytest.fixture(params=[*SMALL, *CLASSIFIERS])
+def any_small(request: pytest.FixtureRequest, small: Callable[[str], Exported]) -> Exported:
+    """Each detector and each classifier in turn."""
     return small(request.param)

@@ -45,6 +45,26 @@ def test_an_onnx_file_is_written_after_parity_was_checked(
     assert record["stage"] == "refined"
 
 
+def test_half_precision_is_written_beside_it(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    arguments = ["export", str(tiny_checkpoint), "-o", str(out), "--check", "1", "--json",
+                 "--precision", "fp16,fp32"]  # fmt: skip
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    half = (tmp_path / "model-fp16.onnx").read_bytes()
+    assert len(half) < 0.8 * out.stat().st_size
+    assert {p.name for p in tmp_path.iterdir()} == {"model.onnx", "model-fp16.onnx"}
+    assert packing.spec_of(half) == packing.spec_of(out.read_bytes())
+
+
+def test_an_unknown_precision_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    arguments = ["export", "none.ckpt", "-o", str(tmp_path / "m.onnx"), "--precision", "fp8"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code != 0
+    assert "one or more of fp32, fp16" in str(result.output) + str(result.exception)
+
+
 def test_a_model_of_whole_bags_in_pseudo_colour_is_checked_on_such(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,16 +98,19 @@ def test_a_bundle_is_complete_and_reproduces_its_golden_answer(
     # Random weights are sure of nothing; what is a detection at all will do here.
     monkeypatch.setattr(packing, "SURE", 0.06)
     out = tmp_path / "model.xedge"
-    arguments = ["export", str(tiny_checkpoint), "-o", str(out), "--check", "1"]
+    arguments = ["export", str(tiny_checkpoint), "-o", str(out), "--check", "1",
+                 "--precision", "fp32,fp16"]  # fmt: skip
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = open_bundle(out)
+    assert set(bundle.variants) == {"fp32", "fp16"}
     assert bundle.spec.parents["checkpoint"] == load_checkpoint(tiny_checkpoint)[1]
     assert 'name = "tiny"' in bundle.recipe
     assert "Apache License" in bundle.licence
     for engine in ("onnxruntime", "openvino"):
-        with open_detector(bundle, engine, 1) as detector:
-            assert verify_golden(bundle, detector.engine).objects >= 2
+        for variant in bundle.variants:
+            with open_detector(bundle, engine, 1, variant=variant) as detector:
+                assert verify_golden(bundle, detector.engine, variant).objects >= 2
 
 
 def test_a_bundle_of_a_model_of_pictures_is_refused_at_once(
