@@ -95,9 +95,7 @@ class Record:
                        difficult=self.difficult[chosen])  # fmt: skip
 
 
-def open_picture(
-    record: Record, air_counts: int = AIR_COUNTS
-) -> ColourPicture | DualEnergyPicture:
+def open_picture(record: Record, air_counts: int = AIR_COUNTS) -> ColourPicture | DualEnergyPicture:
     """The picture in a record's file; a grey one comes in three equal colours.
 
     Args:
