@@ -66,6 +66,12 @@ def test_a_graph_of_every_mechanism_builds(api: Api, any_small: Exported) -> Non
     assert layers_of(api, any_small.model, "SM86")
 
 
+def test_a_detector_of_every_mechanism_builds_in_half(api: Api, each_small: Exported) -> None:
+    single = ir.serde.deserialize_model(onnx.load_model_from_string(each_small.model))
+    half = to_bytes(to_fp16(single))
+    assert layers_of(api, half, "SM86")
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_every_tiny_model_builds(api: Api, entry: Entry, tiny: Callable[[Entry], Exported]) -> None:
