@@ -21,7 +21,7 @@ QUIET: Final = 0.5
 """A layer is drawn anew when its weights spread by less than this share of what keeps a signal."""
 SPREAD: Final = 0.1
 MOST_BIAS: Final = 1.0
-"""Focal loss has classes begin at a bias of -4.6 and more: no score would be a detection's."""
+"""Focal loss has classes begin at a bias of -4.6, or background at 7: nothing would be detected."""
 SQUARE: Final = 8
 
 
@@ -49,7 +49,7 @@ def draw(model: nn.Module) -> None:
             if value.std(correction=0) < QUIET * signal:
                 value.normal_(0, signal)
         else:
-            value.clamp_(-MOST_BIAS).add_(torch.randn_like(value) * SPREAD)
+            value.clamp_(-MOST_BIAS, MOST_BIAS).add_(torch.randn_like(value) * SPREAD)
 
 
 @torch.no_grad()
