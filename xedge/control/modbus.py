@@ -14,26 +14,21 @@ registers, and a PLC that has lost its memory, show as an error, and the image i
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import threading
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from xedge.control.bus import Claim, fit
 from xedge.control.commands import COMMAND_BYTES, COMMAND_WORDS, SILENT
 from xedge.control.image import IMAGE_BYTES, IMAGE_WORDS
+from xedge.control.modbus_server import RegisterServer
 from xedge.control.words import to_bytes, to_words
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
 
 if TYPE_CHECKING:
     from pymodbus.client import ModbusTcpClient
-    from pymodbus.constants import ExcCodes
-    from pymodbus.server import ModbusTcpServer
 
 REGISTERS: Final = 65536
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +109,15 @@ class ModbusBus:
     def __init__(self, options: ModbusOptions) -> None:
         _check_installed()
         self._options = options
-        self._end: _Master | _Slave
+        self._end: _Master | RegisterServer
         if options.role == "client":
             self._end = _Master(options)
         else:
-            self._end = _Slave(options, (options.image_address, IMAGE_WORDS),
-                               (options.command_address, COMMAND_WORDS))  # fmt: skip
+            self._end = RegisterServer(
+                str(options), (options.host, options.port), options.timeout_s,
+                own=(options.image_address, IMAGE_WORDS),
+                foreign=(options.command_address, COMMAND_WORDS),
+            )  # fmt: skip
         self._written: bytes | None = None
 
     def __str__(self) -> str:
@@ -166,12 +164,15 @@ class ModbusPort:
     def __init__(self, options: ModbusOptions) -> None:
         _check_installed()
         self._options = options
-        self._end: _Master | _Slave
+        self._end: _Master | RegisterServer
         if options.role == "server":
             self._end = _Master(options, by_itself=True)
         else:
-            self._end = _Slave(options, (options.command_address, COMMAND_WORDS),
-                               (options.image_address, IMAGE_WORDS))  # fmt: skip
+            self._end = RegisterServer(
+                str(options), (options.host, options.port), options.timeout_s,
+                own=(options.command_address, COMMAND_WORDS),
+                foreign=(options.image_address, IMAGE_WORDS),
+            )  # fmt: skip
 
     def __str__(self) -> str:
         return f"PLC of {self._options}"
@@ -270,114 +271,6 @@ class _Master:
         client, self._client = self._client, None
         if client is not None:
             client.close()  # type: ignore[no-untyped-call]
-
-
-class _Slave:
-    """A server of two blocks of registers: one that this end writes, one that the other end does.
-
-    The server has an event loop in a thread of its own. Both blocks are kept here, behind a lock,
-    and copied into the library's when a request comes, so that every request sees a whole image.
-    """
-
-    def __init__(
-        self, options: ModbusOptions, own: tuple[int, int], foreign: tuple[int, int]
-    ) -> None:
-        self._options = options
-        self._blocks = {own[0]: [0] * own[1], foreign[0]: [0] * foreign[1]}
-        self._own, self._foreign = own, foreign
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._server: ModbusTcpServer | None = None
-        self._thread: threading.Thread | None = None
-
-    def connect(self) -> None:
-        if self._server is not None:
-            return
-        self._blocks = {block[0]: [0] * block[1] for block in (self._own, self._foreign)}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name=str(self._options), daemon=True
-        )
-        self._thread.start()
-        try:
-            self._server = self._call(self._serve())
-        except (RuntimeError, OSError) as error:
-            self.close()
-            raise BusError(
-                f"{self._options}: cannot listen there",
-                remedy="Free the port, or name another one; ports below 1024 need rights",
-            ) from error
-
-    async def _serve(self) -> ModbusTcpServer:
-        from pymodbus.server import ModbusTcpServer
-        from pymodbus.simulator import DataType, SimData, SimDevice
-
-        blocks = [
-            SimData(start, count=size, datatype=DataType.REGISTERS, readonly=start == self._own[0])
-            for start, size in (self._own, self._foreign)
-        ]
-        # Device 0 answers for every unit that is not named.
-        device = SimDevice(0, simdata=blocks, action=self._on_request)
-        server = ModbusTcpServer(device, address=(self._options.host, self._options.port))
-        await server.serve_forever(background=True)
-        return server
-
-    async def _on_request(
-        self,
-        function: int,
-        first: int,
-        address: int,
-        count: int,
-        registers: list[int],
-        values: list[int] | list[bool] | None,
-    ) -> ExcCodes | None:
-        """Called by the library before it answers a request."""
-        with self._lock:
-            if values:
-                start = address - self._foreign[0]
-                self._blocks[self._foreign[0]][start : start + count] = map(int, values)
-            for start, words in self._blocks.items():
-                registers[start - first : start - first + len(words)] = words
-        return None
-
-    def read(self, address: int, count: int) -> list[int]:
-        self._check()
-        with self._lock:
-            return self._blocks[address][:count]
-
-    def write(self, address: int, words: tuple[int, ...]) -> None:
-        self._check()
-        with self._lock:
-            self._blocks[address] = list(words)
-
-    def _check(self) -> None:
-        if self._server is None:
-            raise BusError(f"{self._options}: not connected", remedy="Call connect() first")
-
-    def close(self) -> None:
-        server, self._server = self._server, None
-        if self._loop is None or self._thread is None:
-            return
-        if server is not None:
-            self._call(server.shutdown())  # type: ignore[no-untyped-call]
-        self._call(_settled())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = None
-
-    def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-
-async def _settled() -> None:
-    """Let connections that were closed say so before their loop ends."""
-    await asyncio.sleep(0)
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _check_installed() -> None:

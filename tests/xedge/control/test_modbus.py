@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,6 +19,7 @@ from xedge.control.commands import SILENT, Commands, Direction
 from xedge.control.image import IMAGE_BYTES, Header, LaneState, Place, encode
 from xedge.control.link import Link, LinkConfig
 from xedge.control.modbus import ModbusBus, ModbusOptions, ModbusPort
+from xedge.control.modbus_server import RegisterServer
 from xedge.control.words import to_words
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
 from xedge.types import Decision, Verdict
@@ -177,6 +180,76 @@ def test_a_server_lets_nobody_write_the_decision_image(server: SimpleNamespace) 
     with pytest.raises(BusRefused, match="refused to write"):
         intruder.write(OTHER)
     intruder.close()
+    assert server.port.read() == IMAGE
+
+
+@pytest.mark.parametrize("addresses", [(0, 97), (0, 200), (19, 0), (300, 0)])
+def test_no_function_of_the_protocol_reaches_the_decision_image_of_a_server(
+    addresses: tuple[int, int], rig_modules: dict[str, ModuleType]
+) -> None:
+    client_of = pytest.importorskip("pymodbus.client").ModbusTcpClient
+    image, commands = addresses
+    port = rig_modules["rig_modbus"].free_port()
+    bus = ModbusBus(ModbusOptions(role="server", port=port, image_address=image,
+                                  command_address=commands, timeout_s=5))  # fmt: skip
+    bus.connect()
+    bus.write(IMAGE)
+    intruder = client_of("127.0.0.1", port=port, retries=0, timeout=5)
+    assert intruder.connect()
+    refused = [
+        # Coils: the library lays them over the same registers, sixteen to one.
+        *(intruder.write_coils(commands, [True] * count) for count in (1, 16, 19, 64, 300)),
+        intruder.write_coil(commands, True),
+        intruder.read_coils(commands, count=16),
+        intruder.read_discrete_inputs(commands, count=16),
+        intruder.read_input_registers(image, count=97),
+        intruder.mask_write_register(address=commands, and_mask=0, or_mask=7),
+        intruder.write_register(image, 1),
+        intruder.write_registers(image, [1] * 97),
+        intruder.write_registers(commands + 18, [1] * 2),
+        intruder.readwrite_registers(read_address=image, read_count=97, write_address=image + 96,
+                                     values=[1]),
+    ]  # fmt: skip
+    assert [answer for answer in refused if not answer.isError()] == []
+    assert intruder.read_holding_registers(image, count=97).registers == list(to_words(IMAGE))
+    assert bus.read() == SILENT
+    both = intruder.readwrite_registers(read_address=image, read_count=97, write_address=commands,
+                                        values=list(to_words(COMMANDS)))  # fmt: skip
+    assert both.registers == list(to_words(IMAGE))
+    assert bus.read() == COMMANDS
+    intruder.write_register(commands + 18, 0)
+    assert bus.read() == COMMANDS[:-2] + bytes(2)
+    intruder.close()
+    bus.close()
+
+
+def test_a_server_whose_loop_hangs_is_an_error_and_can_be_left(
+    rig_modules: dict[str, ModuleType],
+) -> None:
+    port = rig_modules["rig_modbus"].free_port()
+    server = RegisterServer("a server", ("127.0.0.1", port), 0.3, own=(0, 97), foreign=(97, 19))
+    server.connect()
+    loop, thread = server._loop, server._thread
+    assert loop is not None
+    assert thread is not None
+    released = threading.Event()
+    ended: list[bool] = []
+    loop.call_soon_threadsafe(lambda: ended.append(released.wait(20)))
+    with pytest.raises(BusError, match=r"a server: its server hangs: expected .*0\.3 s"):
+        server._call(asyncio.sleep(0))
+    server.close()
+    assert ended == [], "close() waited for it"
+    released.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    with pytest.raises(BusError, match="not connected"):
+        server.read(0, 97)
+
+
+def test_a_server_shows_no_image_of_another_size(server: SimpleNamespace) -> None:
+    server.bus.write(IMAGE)
+    with pytest.raises(BusError, match="wrong size: expected 97 registers, found 98"):
+        server.bus.write(IMAGE + b"\0\0")
     assert server.port.read() == IMAGE
 
 
