@@ -208,7 +208,7 @@ def read_lane_file(path: Path) -> LaneFile:
     if not isinstance(buses, list) or not buses:
         raise ConfigError(f"{path}: no bus", expected="one table [[bus]] or more",
                           remedy='Add [[bus]] with kind = "modbus", say')  # fmt: skip
-    read = tuple(_read_bus(file, number, dict(table)) for number, table in enumerate(buses))
+    read = tuple(_read_bus(file, number, table) for number, table in enumerate(buses))
     _refuse_overlaps(read)
     return LaneFile(
         path,
@@ -220,7 +220,11 @@ def read_lane_file(path: Path) -> LaneFile:
     )
 
 
-def _read_bus(file: TomlFile, number: int, table: dict[str, Any]) -> BusTable:
+def _read_bus(file: TomlFile, number: int, table: Any) -> BusTable:
+    if not isinstance(table, dict):
+        raise file.error(ConfigError("each bus must be a table [[bus]]", found=repr(table)),
+                         "", 0, "bus")  # fmt: skip
+    table = dict(table)
     kind_name, beats = table.pop("kind", None), table.pop("plc_beats", True)
     try:
         if not isinstance(kind_name, str):

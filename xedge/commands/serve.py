@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -71,6 +73,7 @@ def _say(service: Service, decision: Decision, as_json: bool) -> None:
 def _take_signals(service: Service, drain_s: float) -> None:
     """SIGTERM and SIGINT end the service, at once the second time; SIGHUP reads the file again."""
     stopping = False
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # which a handler may put into
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
@@ -88,7 +91,17 @@ def _take_signals(service: Service, drain_s: float) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGALRM, at_once)
-    signal.signal(signal.SIGHUP, lambda number, frame: service.reload())
+    signal.signal(signal.SIGHUP, lambda number, frame: asked.put(None))
+    threading.Thread(
+        target=_reload, args=(service, asked), name="xedge-reload", daemon=True
+    ).start()
+
+
+def _reload(service: Service, asked: queue.SimpleQueue[None]) -> None:
+    """Read the file again whenever it is asked for, away from the thread that runs the lane."""
+    while True:
+        asked.get()
+        service.reload()
 
 
 def _log_to_stderr() -> None:

@@ -71,6 +71,9 @@ class Service:
         except XedgeError as error:
             LOG.error("not reloaded: %s", error)
             return
+        except Exception as error:  # whatever stands in the file: the lane screens on
+            LOG.error("not reloaded: %s: %s", type(error).__name__, error)
+            return
         threshold = file.lane.alarm_threshold
         if threshold is not None and threshold < self._least_threshold:
             LOG.error("not reloaded: alarm_threshold %s lies below the model's score threshold %s",

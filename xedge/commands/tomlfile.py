@@ -42,7 +42,7 @@ class TomlFile:
         except OSError as error:
             raise ConfigError(f"{path} cannot be read", found=error.strerror or "",
                               remedy="Name a lane's file") from error  # fmt: skip
-        except ValueError as error:  # no TOML, or no UTF-8
+        except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8, or too deep
             raise ConfigError(f"{path} is no TOML", found=str(error)) from error
 
     def line(self, table: str, number: int = 0, key: str = "") -> int:
@@ -132,7 +132,10 @@ class TomlFile:
                 return self.path.parent / value
         elif wanted is float:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return float(value)
+                try:
+                    return float(value)
+                except OverflowError as error:
+                    raise ConfigError(f"{key} is too large a number") from error
         elif type(value) is wanted:
             return value
         raise ConfigError(f"{key} cannot be {value!r}", expected=_in_words(wanted))

@@ -66,10 +66,10 @@ class CompressedLane:
         self._answer_ns = self._engine_free_ns = self._core_free_ns = 0
 
     def run(self, source: Iterable[Strip]) -> None:
-        """Screen the source to its end; a KeyboardInterrupt decides the open bags and passes."""
+        """Screen the source to its end; what interrupts it decides the open bags and passes."""
         try:
             self._drive(source)
-        except KeyboardInterrupt:
+        except BaseException:  # whatever ends the lane: a PLC waits for these bags
             self._publisher.publish(self._core.handle(Interrupted(), self._core_free_ns))
             raise
 

@@ -108,7 +108,7 @@ class RealTimeLane:
         self._epoch_ns: int | None = None  # the clock, less the belt's own time
 
     def run(self, source: Iterable[Strip]) -> None:
-        """Screen the source to its end; a KeyboardInterrupt decides the open bags and passes."""
+        """Screen the source to its end; what interrupts it decides the open bags and passes."""
         acquisition = threading.Thread(
             target=self._acquire, args=(source,), name="xedge-acquisition", daemon=True
         )
@@ -118,7 +118,7 @@ class RealTimeLane:
         engine.start()
         try:
             self._drive()
-        except KeyboardInterrupt:
+        except BaseException:  # whatever ends the lane: a PLC waits for these bags
             self._publisher.publish(self._core.handle(Interrupted(), self._now_ns()))
             raise
         finally:

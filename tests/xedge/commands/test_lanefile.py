@@ -76,6 +76,7 @@ def test_everything_is_where_the_file_says(tmp_path: Path) -> None:
         ('at_start = "wait"', 'at_start = "go"', r"lane.toml:12: .*'require' or 'wait'"),
         ("alarm_threshold = 0.3", "alarm_threshold = 3", r"lane.toml:5: \[lane\] .*up to 1.*3"),
         ("valid_mm = 1500", "valid_mm = -1", r"lane.toml:13: .*above 0.*-1"),
+        ("valid_mm = 1500", f"valid_mm = {10**400}", r"lane.toml:13: .*valid_mm is too large"),
         ('kind = "simulated"', "", r"lane.toml:7: \[source\] needs the key kind"),
         ('kind = "simulated"', 'kind = "strip-file"', r"lane.toml:7: .*needs the key path"),
         ('kind = "simulated"', 'kind = "python"', r"lane.toml:7: .*package.module:function"),
@@ -103,6 +104,10 @@ def test_a_file_without_a_bus_or_a_source_says_what_to_add(tmp_path: Path) -> No
         read(tmp_path, '[[bus]]\nkind = "modbus"\n')
     with pytest.raises(ConfigError, match=r"Add \[\[bus\]\]"):
         read(tmp_path, 'bus = 1\n[source]\nkind = "simulated"\n')
+    with pytest.raises(ConfigError, match=r"lane.toml:1: each bus must be a table"):
+        read(tmp_path, 'bus = [1]\n[source]\nkind = "simulated"\n')
+    with pytest.raises(ConfigError, match=r"is no TOML"):
+        read(tmp_path, f"bus = {'[' * 3000}")
     with pytest.raises(ConfigError, match=r"lane.toml:1: .*must be a table"):
         read(tmp_path, 'lane = 1\n[source]\nkind = "simulated"\n[[bus]]\nkind = "modbus"\n')
     with pytest.raises(ConfigError, match=r"none\.toml cannot be read"):

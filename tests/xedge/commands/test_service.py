@@ -237,6 +237,21 @@ def test_thresholds_are_read_again_and_nothing_else(
     assert len(said) == 3
 
 
+def test_a_file_that_cannot_be_read_again_leaves_the_lane_as_it_is(
+    lane_file: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Service(read_lane_file(lane_file(1)))
+
+    def fail(path: Path) -> None:
+        raise TypeError("a fault in the reader")
+
+    monkeypatch.setattr("xedge.commands.service.read_lane_file", fail)
+    service.reload()
+    assert "not reloaded: TypeError: a fault in the reader" in caplog.text
+
+
 def test_signals_of_the_command(
     lane_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,15 +275,18 @@ def test_signals_of_the_command(
                     pass
                 assert process.stdout is not None
                 first = json.loads(process.stdout.readline())
-                path.write_text(path.read_text().replace("= 0.5", "= 0.95"))
-                process.send_signal(signal.SIGHUP)
-                time.sleep(0.5)
+                good = path.read_text().replace("= 0.5", "= 0.95")
+                for text in ("bus = [1]\n[source]\nkind = 'simulated'", good):
+                    path.write_text(text)
+                    process.send_signal(signal.SIGHUP)
+                    time.sleep(0.5)
                 process.send_signal(signal.SIGTERM)
                 out, log = process.communicate(timeout=120)
             finally:
                 process.kill()
     assert process.returncode == 0, log
     assert first["bag"] == 1
+    assert "each bus must be a table" in log
     assert "alarm_threshold is 0.95 now" in log
     assert "stopping" in log
     assert "Traceback" not in log

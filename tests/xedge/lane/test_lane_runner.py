@@ -377,8 +377,15 @@ def test_ctrl_c_in_the_source_decides_the_bag_under_the_beam(belt, tmp_path: Pat
     assert [r["reason"] for r in records] == ["NONE", "USER_INTERRUPT"]
 
 
+class Fault(BaseException):
+    """As a fault in the lane itself, or in a handler of a signal: no callback's Exception."""
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, Fault])
 @pytest.mark.parametrize("realtime", [False, True])
-def test_ctrl_c_in_the_callback_loses_no_decision(belt, realtime, tmp_path: Path) -> None:
+def test_what_interrupts_the_lane_loses_no_decision(
+    belt, realtime, interruption, tmp_path: Path
+) -> None:
     seen = []
     scanned = threading.Event()
     clock = None if realtime else VirtualClock()
@@ -398,9 +405,9 @@ def test_ctrl_c_in_the_callback_loses_no_decision(belt, realtime, tmp_path: Path
     def on_decision(decision, scan):
         seen.append(decision)
         if decision.bag == 1:
-            raise KeyboardInterrupt
+            raise interruption
 
-    with Journal(tmp_path / "j") as journal, pytest.raises(KeyboardInterrupt):
+    with Journal(tmp_path / "j") as journal, pytest.raises(interruption):
         run_lane(
             source(), screen, belt.flat_field, patient(belt), journal=journal,
             on_decision=on_decision, realtime=realtime, clock=clock,
