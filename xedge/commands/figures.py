@@ -5,11 +5,15 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from xedge.control.link import LinkStatus
 from xedge.errors import ConfigError
 from xedge.lane.report import Tally
 from xedge.types import Reason, Verdict
+
+REQUEST_S: Final = 5.0
+"""Seconds that a peer may take for its request, so that silent ones do not pile up."""
 
 
 def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: float) -> str:
@@ -43,11 +47,15 @@ def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: fl
         ("withheld_total", "counter", "CLEARs withheld.", lambda s: s.withheld),
         ("withdrawn_total", "counter", "CLEARs withdrawn.", lambda s: s.withdrawn),
         ("damaged_commands_total", "counter", "Bad command images.", lambda s: s.damaged_commands),
+        ("lost_events_total", "counter", "Events that were never told.", lambda s: s.lost_events),
+        ("quiet_seconds", "gauge", "Seconds since the bus last worked.", lambda s: s.quiet_s),
     )
     for figure, kind, what, value in figures:
         lines += [f"# HELP xedge_bus_{figure} {what}", f"# TYPE xedge_bus_{figure} {kind}"]
-        lines += [f"xedge_bus_{figure}{{lane={name},bus={_quoted(link.bus)}}} {int(value(link))}"
-                  for link in links]  # fmt: skip
+        lines += [
+            f"xedge_bus_{figure}{{lane={name},bus={_quoted(link.bus)}}} {float(value(link)):.15g}"
+            for link in links
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -74,6 +82,10 @@ class FiguresServer:
             return
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def setup(self) -> None:
+                self.timeout = REQUEST_S
+                super().setup()
+
             def do_GET(self) -> None:
                 if self.path != "/metrics":
                     self.send_error(404)

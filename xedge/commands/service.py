@@ -82,10 +82,20 @@ class Service:
         if threshold is not None and threshold != self._file.lane.alarm_threshold:
             self._steering.retune(threshold)
             LOG.info("alarm_threshold is %s now", threshold)
+        if threshold is None and self._file.lane.alarm_threshold is not None:
+            threshold = self._file.lane.alarm_threshold
+            LOG.warning("alarm_threshold is no longer in the file, and stays %s until the next "
+                        "start", threshold)  # fmt: skip
+        same = replace(file, lane=replace(file.lane, alarm_threshold=threshold))
         kept = replace(self._file, lane=replace(self._file.lane, alarm_threshold=threshold))
         for name in ("lane", "source", "control", "metrics"):
-            if getattr(file, name) != getattr(kept, name):
+            if getattr(same, name) != getattr(kept, name):
                 LOG.warning("[%s] has changed, which takes effect at the next start", name)
+        # A bus that only stands at another line is the same.
+        if [replace(bus, place="") for bus in same.buses] != [
+            replace(bus, place="") for bus in kept.buses
+        ]:
+            LOG.warning("[[bus]] has changed, which takes effect at the next start")
         self._file = kept
 
     def run(self, bundle: Bundle | None = None) -> LaneReport:
@@ -117,10 +127,10 @@ class Service:
             LOG.info("%s: model %s on %s %s", file.lane.name, model.spec.name, used.name,
                      used.version)  # fmt: skip
             epoch = new_epoch()
+            stack.callback(self._part)
             for bus, set_up in zip(buses, links, strict=True):
                 link = Link(bus, set_up, epoch, on_event=_teller(str(bus), journal))
                 self._links.append(link)
-                stack.callback(self._part, link)
                 link.start()
             stack.enter_context(self._figures())
             self._await_plcs()
@@ -148,8 +158,20 @@ class Service:
         self._tally.add(decision)
         self._on_decision(decision)
 
-    def _part(self, link: Link) -> None:
-        link.set_state(LaneState.DRAINING)
+    def _part(self) -> None:
+        """Let go of all PLCs at once: together they take no longer than the slowest."""
+        for link in self._links:
+            link.set_state(LaneState.DRAINING)
+        partings = [
+            threading.Thread(target=self._part_from, args=(link,), daemon=True)
+            for link in self._links
+        ]
+        for parting in partings:
+            parting.start()
+        for parting in partings:
+            parting.join()
+
+    def _part_from(self, link: Link) -> None:
         if not link.close(self._file.control.drain_s):
             LOG.error("%s: a call of the bus hangs, and was left behind", link.status.bus)
 

@@ -132,6 +132,14 @@ class Secret:
     def __repr__(self) -> str:
         return f"Secret({self.source!r})"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return (self.source, self._value) == (other.source, other._value)
+
+    def __hash__(self) -> int:
+        return hash(self.source)
+
     def reveal(self) -> str:
         """The secret itself, for the library that needs it and for nobody else."""
         return self._value

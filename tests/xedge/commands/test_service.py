@@ -15,22 +15,29 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from xedge.commands.figures import FiguresServer, exposition
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.serve import serve
 from xedge.commands.service import Service, check_file
 from xedge.commands.simplc import bag_record, sim_plc
 from xedge.commands.sources import belt_plan
 from xedge.commands.strips import record_belt
+from xedge.control.fake import FakeBus, FakePlc
+from xedge.control.image import LaneState
+from xedge.control.link import Link, LinkConfig
 from xedge.control.modbus import ModbusOptions, ModbusPort
 from xedge.control.rule import RuleConfig, Why
 from xedge.control.simplc import BeltClock, Diverted, SimPlc
+from xedge.control.words import to_words
 from xedge.errors import BusError, ConfigError
 from xedge.lane import read_journal
+from xedge.lane.report import Tally
 from xedge.types import Decision, Verdict
 
 pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
@@ -235,6 +242,87 @@ def test_thresholds_are_read_again_and_nothing_else(
     assert "not reloaded" in said[2]
     assert "lane.toml:5" in said[2]
     assert len(said) == 3
+
+
+def test_what_a_reload_leaves_as_it_is_is_said(
+    lane_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = 'password = { env = "XEDGE_TEST_SECRET" }'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XEDGE_TEST_SECRET", "one")
+        path = lane_file(1, lane="alarm_threshold = 0.5",
+                         more=f'[[bus]]\nkind = "mqtt"\nuser = "u"\n{secret}')  # fmt: skip
+        service = Service(read_lane_file(path))
+        text = path.read_text()
+        with caplog.at_level("INFO", logger="xedge.service"):
+            path.write_text("# a comment moves every line\n" + text)
+            service.reload()
+            assert caplog.messages == []
+            path.write_text(text.replace("alarm_threshold = 0.5", ""))
+            service.reload()
+            service.reload()
+            path.write_text(text.replace("[[bus]]", "[[bus]]\ntimeout_s = 3", 1))
+            service.reload()
+            path.write_text(text)
+            patch.setenv("XEDGE_TEST_SECRET", "another")
+            service.reload()
+    assert caplog.messages == [
+        *["alarm_threshold is no longer in the file, and stays 0.5 until the next start"] * 2,
+        *["[[bus]] has changed, which takes effect at the next start"] * 2,
+    ]
+
+
+class TogetherBus(FakeBus):
+    """Its farewell ends only while another's is under way."""
+
+    def __init__(self, meeting: threading.Barrier) -> None:
+        super().__init__(FakePlc())
+        self._meeting, self.met = meeting, False
+
+    def write(self, image: bytes) -> None:
+        if to_words(image)[4] == LaneState.STOPPED:
+            self._meeting.wait(20)
+            self.met = True
+        super().write(image)
+
+
+def test_all_plcs_are_let_go_of_at_the_same_time(
+    lane_file: Callable[..., Path],
+) -> None:
+    meeting, buses = threading.Barrier(2), list[TogetherBus]()
+    service = Service(read_lane_file(lane_file(1, control="drain_s = 0.01\nretry_most_s = 30")))
+    for _ in range(2):
+        buses.append(TogetherBus(meeting))
+        link = Link(buses[-1], LinkConfig(valid_counts=100, retry_most_s=30), 1)
+        service._links.append(link)
+        link.start()
+        until = time.monotonic() + 20
+        while not link.status.connected and time.monotonic() < until:
+            time.sleep(0.01)
+    service._part()
+    assert [bus.met for bus in buses] == [True, True]
+
+
+def test_the_figures_tell_of_a_bus_that_hangs_and_of_lost_events() -> None:
+    with Link(FakeBus(FakePlc()), LinkConfig(valid_counts=100), 1) as link:
+        status = replace(link.status, quiet_s=1.25, lost_events=3, writes=12345678901)
+    lines = exposition('a "lane"', Tally(), [status], 0.5).splitlines()
+    where = f'{{lane="a \\"lane\\"",bus="{status.bus}"}}'
+    assert f"xedge_bus_quiet_seconds{where} 1.25" in lines
+    assert f"xedge_bus_lost_events_total{where} 3" in lines
+    assert f"xedge_bus_writes_total{where} 12345678901" in lines
+
+
+def test_a_peer_that_asks_the_figures_nothing_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("xedge.commands.figures.REQUEST_S", 0.05)
+    port = free_port()
+    with (
+        FiguresServer("127.0.0.1", port, str),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as peer,
+    ):
+        assert peer.recv(1) == b""
 
 
 def test_a_file_that_cannot_be_read_again_leaves_the_lane_as_it_is(
