@@ -82,9 +82,7 @@ class FiguresServer:
             return
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def setup(self) -> None:
-                self.timeout = REQUEST_S
-                super().setup()
+            timeout = REQUEST_S
 
             def do_GET(self) -> None:
                 if self.path != "/metrics":

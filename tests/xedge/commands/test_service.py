@@ -280,7 +280,7 @@ class TogetherBus(FakeBus):
         self._meeting, self.met = meeting, False
 
     def write(self, image: bytes) -> None:
-        if to_words(image)[4] == LaneState.STOPPED:
+        if to_words(image)[4] == LaneState.DOWN:
             self._meeting.wait(20)
             self.met = True
         super().write(image)
