@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from xedge.commands.tomlfile import TomlFile
-from xedge.control.bus import Claim
+from xedge.control.bus import Claim, listening
 from xedge.control.buses import BusKind, bus_kind
 from xedge.control.link import LinkConfig
 from xedge.errors import ConfigError
@@ -121,6 +122,9 @@ class ControlTable:
 
     def __post_init__(self) -> None:
         _above_zero(self, *(field.name for field in dataclasses.fields(self)[1:]))
+        if self.plc_limit_s < 2 * self.poll_s:  # the PLC would be lost between two looks at it
+            raise ConfigError("plc_limit_s cannot be used", found=str(self.plc_limit_s),
+                              expected=f"twice poll_s ({self.poll_s}) or more")  # fmt: skip
 
     def link(self, counts_per_mm: float, plc_beats: bool) -> LinkConfig:
         """The set-up of a link.
@@ -209,14 +213,19 @@ def read_lane_file(path: Path) -> LaneFile:
         raise ConfigError(f"{path}: no bus", expected="one table [[bus]] or more",
                           remedy='Add [[bus]] with kind = "modbus", say')  # fmt: skip
     read = tuple(_read_bus(file, number, table) for number, table in enumerate(buses))
-    _refuse_overlaps(read)
+    metrics = file.section(MetricsTable, "metrics")
+    served = (listening(metrics.host, metrics.port),) if metrics.port else ()
+    _refuse_overlaps([
+        *((f"{bus.place}: [bus]", getattr(bus.options, "claims", ())) for bus in read),
+        (f"{path}:{file.line('metrics')}: [metrics]", served),
+    ])  # fmt: skip
     return LaneFile(
         path,
         file.section(LaneTable, "lane"),
         file.section(SourceTable, "source"),
         file.section(ControlTable, "control"),
         read,
-        file.section(MetricsTable, "metrics"),
+        metrics,
     )
 
 
@@ -239,24 +248,24 @@ def _read_bus(file: TomlFile, number: int, table: Any) -> BusTable:
     return BusTable(kind, options, beats, f"{file.path}:{file.line('bus', number)}")
 
 
-def _refuse_overlaps(buses: tuple[BusTable, ...]) -> None:
-    """Nothing, when no two buses write to one place.
+def _refuse_overlaps(claimants: Sequence[tuple[str, tuple[Claim, ...]]]) -> None:
+    """Nothing, when no two tables, each with its place in the file, claim one thing.
 
     Raises:
         ConfigError: When two do.
     """
-    taken: list[tuple[Claim, BusTable]] = []
-    for bus in buses:
-        for claim in getattr(bus.options, "claims", ()):
+    taken: list[tuple[Claim, str]] = []
+    for place, claims in claimants:
+        for claim in claims:
             for other, owner in taken:
-                if owner is not bus and claim.overlaps(other):
+                if claim.overlaps(other):
                     raise ConfigError(
-                        f"{bus.place}: [bus] the register map overlaps with that of {owner.place}",
-                        expected="a place of its own for each image",
+                        f"{place} what it needs overlaps with that of {owner}",
+                        expected="a place of its own for each image, a port for each server",
                         found=f"{claim} and {other}",
-                        remedy="Move one of them, or take one bus out",
+                        remedy="Move one of them, or take one out",
                     )
-            taken.append((claim, bus))
+        taken += [(claim, place) for claim in claims]
 
 
 def _above_zero(table: Any, *names: str) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from xedge.control.ads_server import AdsServer
-from xedge.control.bus import fit
+from xedge.control.bus import Claim, fit, machine
 from xedge.control.commands import COMMAND_BYTES, SILENT
 from xedge.control.image import IMAGE_BYTES
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
@@ -100,6 +100,15 @@ class AdsOptions:
                 "another variable than image_symbol", self.command_symbol)  # fmt: skip
         require(math.isfinite(self.timeout_s) and self.timeout_s > 0, "timeout_s", "above 0",
                 self.timeout_s)  # fmt: skip
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The variables of the decision image and of the command image."""
+        runtime = f"{machine(self.host)}:{self.port}, AMS port {self.ams_port}"
+        return (
+            Claim(f"{self.image_symbol.lower()} of {runtime}", 0, IMAGE_BYTES - 1),
+            Claim(f"{self.command_symbol.lower()} of {runtime}", 0, COMMAND_BYTES - 1),
+        )
 
     def __str__(self) -> str:
         return f"ADS {self.image_symbol}, {self.command_symbol} at {self.host}:{self.port}"

@@ -6,7 +6,9 @@ and a `PlcPort` for whoever plays the PLC (`xedge sim-plc`, the tests). Both tak
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -100,18 +102,36 @@ class Claim:
         place: Whose memory it is; the same text for the same memory.
         first: Its first register, byte or the like.
         last: Its last one.
+        within: What the place is a part of: a claim on that is one on the place, too.
     """
 
     place: str
     first: int
     last: int
+    within: str = ""
 
     def __str__(self) -> str:
         return f"{self.first} to {self.last} of {self.place}"
 
     def overlaps(self, other: Claim) -> bool:
         """True when both cannot have what they need."""
-        return self.place == other.place and self.first <= other.last and other.first <= self.last
+        same = self.place in (other.place, other.within) or other.place == self.within
+        return same and self.first <= other.last and other.first <= self.last
+
+
+def machine(host: str) -> str:
+    """One name for all names of this machine; any other in small letters."""
+    with suppress(ValueError):
+        return "localhost" if ipaddress.ip_address(host).is_loopback else host.lower()
+    return host.lower()
+
+
+def listening(host: str, port: int) -> Claim:
+    """The claim of a server on its TCP port, at one address or, as 0.0.0.0 and ::, at all."""
+    every = "the TCP ports of this machine"
+    if host in ("", "0.0.0.0", "::"):
+        return Claim(every, port, port)
+    return Claim(f"the TCP ports of {machine(host)}", port, port, every)
 
 
 class Secret:

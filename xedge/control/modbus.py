@@ -18,7 +18,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from xedge.control.bus import Claim, fit
+from xedge.control.bus import Claim, fit, listening, machine
 from xedge.control.commands import COMMAND_BYTES, COMMAND_WORDS, SILENT
 from xedge.control.image import IMAGE_BYTES, IMAGE_WORDS
 from xedge.control.modbus_server import RegisterServer
@@ -73,7 +73,7 @@ class ModbusOptions:
         if not 0 < self.timeout_s <= 60:
             raise ConfigError("Modbus' timeout_s cannot be used",
                               expected="above 0, up to 60", found=str(self.timeout_s))  # fmt: skip
-        image, commands = self.claims
+        image, commands, *_ = self.claims
         if image.overlaps(commands):
             raise ConfigError(
                 "the register map overlaps",
@@ -84,12 +84,14 @@ class ModbusOptions:
             )
 
     @property
-    def claims(self) -> tuple[Claim, Claim]:
-        """The registers of the decision image and of the command image."""
-        place = f"the registers of {self.host}:{self.port}"
+    def claims(self) -> tuple[Claim, ...]:
+        """The registers of the decision image and of the command image; a server's port."""
+        place = f"the registers of {machine(self.host)}:{self.port}"
+        ports = (listening(self.host, self.port),) if self.role == "server" else ()
         return (
             Claim(place, self.image_address, self.image_address + IMAGE_WORDS - 1),
             Claim(place, self.command_address, self.command_address + COMMAND_WORDS - 1),
+            *ports,
         )
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from xedge.control.bus import Claim, Secret, fit, require_private
+from xedge.control.bus import Claim, Secret, fit, machine, require_private
 from xedge.control.commands import COMMAND_BYTES
 from xedge.control.image import IMAGE_BYTES
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
@@ -101,7 +101,7 @@ class MqttOptions:
     @property
     def claims(self) -> tuple[Claim, ...]:
         """What no other bus of the lane may have: the topic of its image, at this broker."""
-        topic = f"{self.topic}/image at {self.host}:{self.port}"
+        topic = f"{self.topic}/image at {machine(self.host)}:{self.port}"
         return (Claim(topic, 0, IMAGE_BYTES - 1),)
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from xedge.control.bus import Claim, Secret, fit
+from xedge.control.bus import Claim, Secret, fit, listening
 from xedge.control.commands import COMMAND_BYTES
 from xedge.control.image import IMAGE_BYTES
 from xedge.control.opcua_gate import Gate, Identity, Trusted, load_identity
@@ -111,7 +111,7 @@ class OpcUaOptions:
     @property
     def claims(self) -> tuple[Claim, ...]:
         """What no other bus of the lane may have: the port it listens at."""
-        return (Claim(f"the TCP ports of {self.host}", self.port, self.port),)
+        return (listening(self.host, self.port),)
 
 
 class _Loop:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from xedge.control.bus import fit
+from xedge.control.bus import Claim, fit, machine
 from xedge.control.commands import COMMAND_BYTES
 from xedge.control.image import IMAGE_BYTES
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
@@ -93,6 +93,17 @@ class S7Options:
         )
         require(apart, "command_offset", f"a place beside the image's {IMAGE_BYTES} bytes",
                 f"{self.command_offset} in the same data block")  # fmt: skip
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The bytes of the decision image and of the command image."""
+        return tuple(
+            Claim(f"DB{block} of {machine(self.host)}:{self.port}", first, first + size - 1)
+            for block, first, size in (
+                (self.image_db, self.image_offset, IMAGE_BYTES),
+                (self.command_db, self.command_offset, COMMAND_BYTES),
+            )
+        )
 
     def __str__(self) -> str:
         return f"S7 DB{self.image_db}, DB{self.command_db} at {self.host}:{self.port}"

@@ -117,7 +117,49 @@ def test_a_file_without_a_bus_or_a_source_says_what_to_add(tmp_path: Path) -> No
 def test_two_buses_that_write_to_one_place_are_refused(tmp_path: Path) -> None:
     text = '[source]\nkind = "simulated"\n' + 2 * '[[bus]]\nkind = "modbus"\ncommand_address = {}\n'
     with pytest.raises(
-        ConfigError, match=r"lane.toml:6: \[bus\] .*with that of .*lane.toml:3.*0 to 96 of the reg"
+        ConfigError,
+        match=r"lane.toml:6: \[bus\] .*with that of .*:3: \[bus\].*0 to 96 of the reg",
     ):
         read(tmp_path, text.format(200, 300))
     read(tmp_path, text.format(200, "200\nport = 503"))
+
+
+SERVED = 'kind = "modbus"\nrole = "server"'
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "free"),
+    [
+        ('kind = "s7"', 'kind = "s7"\nhost = "localhost"', "image_db = 7\ncommand_db = 8"),
+        ('kind = "s7"', 'kind = "s7"\nimage_db = 101\nimage_offset = 37\ncommand_db = 7',
+         "image_offset = 38"),
+        ('kind = "ads"', 'kind = "ads"\nimage_symbol = "gvl_xedge.IMAGE"', "ams_port = 852"),
+        ('kind = "modbus"', 'kind = "modbus"\nhost = "LOCALHOST"', 'host = "10.0.0.9"'),
+        ('kind = "mqtt"', 'kind = "mqtt"\nhost = "::1"', "port = 1884"),
+        (SERVED, f'{SERVED}\nimage_address = 1000\ncommand_address = 2000', "port = 503"),
+        ('kind = "opcua"\nport = 502\nsecurity = "none"', SERVED, "port = 503"),
+        (f'{SERVED}\nhost = "10.0.0.1"', f'{SERVED}\nhost = "::"', 'host = "10.0.0.2"'),
+    ],
+)  # fmt: skip
+def test_two_buses_that_need_one_thing_are_refused(
+    tmp_path: Path, one: str, other: str, free: str
+) -> None:
+    head = '[source]\nkind = "simulated"\n'
+    with pytest.raises(ConfigError, match=r"overlaps with that of"):
+        read(tmp_path, f"{head}[[bus]]\n{one}\n[[bus]]\n{other}\n")
+    keys = {line.split(" = ")[0] for line in free.splitlines()}
+    kept = [line for line in other.splitlines() if line.split(" = ")[0] not in keys]
+    read(tmp_path, "\n".join([f"{head}[[bus]]\n{one}\n[[bus]]", *kept, free, ""]))
+
+
+def test_metrics_at_the_port_of_a_bus_are_refused(tmp_path: Path) -> None:
+    text = f'[source]\nkind = "simulated"\n[[bus]]\n{SERVED}\n[metrics]\nport = '
+    with pytest.raises(ConfigError, match=r"lane.toml:6: \[metrics\] .*with that of .*:3: \[bus\]"):
+        read(tmp_path, f"{text}502\n")
+    read(tmp_path, f"{text}503\n")
+    read(tmp_path, text.replace('"server"', '"client"') + "502\n")
+
+
+def test_a_plc_that_would_always_be_lost_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"plc_limit_s cannot be used: expected twice poll_s"):
+        read(tmp_path, GOOD.replace("valid_mm = 1500", "plc_limit_s = 0.001"))
