@@ -209,6 +209,9 @@ def read_lane_file(path: Path) -> LaneFile:
         raise ConfigError(f"{path}: no table [source]",
                           remedy='Add [source] with kind = "simulated", say')  # fmt: skip
     buses = file.tables.get("bus", [])
+    if isinstance(buses, dict):
+        raise file.error(ConfigError("a bus is one of several", expected="[[bus]]", found="[bus]",
+                                     remedy="Write [[bus]]"), "bus")  # fmt: skip
     if not isinstance(buses, list) or not buses:
         raise ConfigError(f"{path}: no bus", expected="one table [[bus]] or more",
                           remedy='Add [[bus]] with kind = "modbus", say')  # fmt: skip

@@ -26,10 +26,12 @@ from xedge.lane.journal import Journal
 from xedge.lane.report import LaneReport, Tally
 from xedge.lane.runner import run_lane
 from xedge.lane.steering import Steering
-from xedge.types import Decision, Scan
+from xedge.types import Decision, Reason, Scan
 
 LOG: Final = logging.getLogger("xedge.service")
 LOOK_S: Final = 0.02
+SLOW_BAGS: Final = 3
+"""Bags in a row from the first whose TIMEOUT says that the machine is too slow."""
 
 
 class Service:
@@ -55,6 +57,7 @@ class Service:
         self._tally = Tally()
         self._least_threshold = 0.0
         self.classes: tuple[str, ...] = ()
+        self._slow = False
         self.screening = False
 
     def stop(self) -> None:
@@ -156,7 +159,18 @@ class Service:
         for link in self._links:
             link.publish(decision)
         self._tally.add(decision)
+        self._tell_slow()
         self._on_decision(decision)
+
+    def _tell_slow(self) -> None:
+        """Say once that no bag was decided in time, and what helps."""
+        late, decided = self._tally.reasons[Reason.TIMEOUT], sum(self._tally.verdicts.values())
+        if self._slow or not SLOW_BAGS <= late == decided:
+            return
+        self._slow = True
+        LOG.warning("none of the first %d bags was decided in time: this machine is too slow for "
+                    "the model at this speed. A faster engine or model, or a larger deadline_mm, "
+                    "helps; `xedge doctor` shows the engines", late)  # fmt: skip
 
     def _part(self) -> None:
         """Let go of all PLCs at once: together they take no longer than the slowest."""
@@ -212,8 +226,11 @@ class Service:
 def _unheard(table: BusTable, link: Link) -> BusError:
     """Why a lane does not start."""
     status = link.status
+    remedy = 'Check the PLC and the address, or set at_start = "wait" in [control]'
     if not status.connected:
         found = status.last_error or "no answer"
+        if status.last_error:  # which says what to check
+            remedy = 'Or set at_start = "wait" in [control]'
     elif not status.plc_alive:
         found = "no heartbeat in its command image"
     else:
@@ -222,7 +239,7 @@ def _unheard(table: BusTable, link: Link) -> BusError:
         f"{table.place}: [bus] the PLC of {status.bus} does not let the lane run",
         expected="a PLC that beats and says run",
         found=found,
-        remedy='Check the PLC and the address, or set at_start = "wait" in [control]',
+        remedy=remedy,
     )
 
 

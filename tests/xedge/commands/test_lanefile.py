@@ -85,6 +85,11 @@ def test_everything_is_where_the_file_says(tmp_path: Path) -> None:
         ("plc_beats = false", "plc_beats = 0", r"lane.toml:22: .*true or false"),
         ("[source]", "[sauce]", r"lane.toml:7: .*no table 'sauce'"),
         ("[[bus]]", "[bus]", "is no TOML"),
+        (
+            GOOD[GOOD.index("[[bus]]") :],
+            '[bus]\nkind = "mqtt"\n',
+            r"lane.toml:15: \[bus\] .*expected \[\[bus\]\], found \[bus\]. Write \[\[bus\]\]",
+        ),
         ("bags = 3", "bags = 3 three", "is no TOML.*line 9"),
     ],
 )

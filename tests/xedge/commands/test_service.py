@@ -38,7 +38,7 @@ from xedge.control.words import to_words
 from xedge.errors import BusError, ConfigError
 from xedge.lane import read_journal
 from xedge.lane.report import Tally
-from xedge.types import Decision, Verdict
+from xedge.types import Decision, Reason, Verdict
 
 pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
 
@@ -166,9 +166,26 @@ def test_a_plc_that_cannot_be_reached_at_the_start_is_an_error_with_line_and_rem
     lane_file: Callable[..., Path],
 ) -> None:
     path = lane_file(1, control="start_s = 0.3")
-    with pytest.raises(BusError, match=r"lane.toml:\d+: \[bus\] .*does not let the lane run"
-                                       r".*cannot be reached.*at_start = \"wait\""):  # fmt: skip
+    said = (
+        r"lane.toml:\d+: \[bus\] .*does not let the lane run"
+        r".*cannot be reached.*at_start = \"wait\""
+    )
+    with pytest.raises(BusError, match=said) as refused:
         Service(read_lane_file(path)).run()
+    assert str(refused.value).count("Check ") == 1
+
+
+def test_a_machine_that_is_too_slow_is_told_once(
+    lane_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = lane_file(1)
+    late = [Decision(bag, Verdict.NOT_CLEARED, Reason.TIMEOUT) for bag in range(1, 8)]
+    for first, said in (([], 1), ([Decision(99, Verdict.CLEAR)], 0)):
+        caplog.clear()
+        service = Service(read_lane_file(path))
+        for decision in [*first, *late]:
+            service._publish(decision, None)
+        assert caplog.text.count("none of the first 3 bags was decided in time") == said
 
 
 def test_told_to_wait_it_waits_and_screens_nothing_meanwhile(
