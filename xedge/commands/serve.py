@@ -15,6 +15,7 @@ import click
 
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.live import open_console, summary
+from xedge.commands.outlet import Outlet, OutletHandler
 from xedge.commands.service import LOG, Service, check_file
 from xedge.commands.strips import named_record
 from xedge.errors import LaneError
@@ -44,25 +45,30 @@ def serve(file: Path, check: bool, as_json: bool) -> None:
         check_file(read)
         click.echo(json.dumps({"file": str(file), "ok": True}) if as_json else f"{file}: good")
         return
-    _log_to_stderr()
-    service = Service(read, lambda decision: _say(service, decision, as_json))
-    _take_signals(service, read.control.drain_s)
-    try:
-        report = service.run()
-    except KeyboardInterrupt:
-        LOG.warning("ended at once: open bags were not cleared")
-        raise
+    # Neither the lane nor a bus waits for whoever reads what is printed.
+    with Outlet(sys.stderr.fileno()) as log, Outlet(sys.stdout.fileno()) as out:
+        _log_to(log)
+        service = Service(read, lambda decision: _say(out, service, decision, as_json))
+        _take_signals(service, read.control.drain_s)
+        try:
+            report = service.run()
+        except KeyboardInterrupt:
+            LOG.warning("ended at once: open bags were not cleared")
+            raise
+        if out.lost:
+            LOG.warning("%d decisions were not printed: nobody read them in time", out.lost)
+        for error in report.errors:
+            LOG.error("%s", error)
     if not as_json:
         open_console(quiet=False).print(summary(report))
     for error in report.errors:
-        LOG.error("%s", error)
         if error.startswith("the source failed"):
             raise LaneError(error)
 
 
-def _say(service: Service, decision: Decision, as_json: bool) -> None:
+def _say(out: Outlet, service: Service, decision: Decision, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(named_record(decision, service.classes)))
+        out.say(json.dumps(named_record(decision, service.classes)))
         return
     LOG.info(
         "bag %d: %s%s, %.0f ms", decision.bag, decision.verdict.name,
@@ -104,8 +110,8 @@ def _reload(service: Service, asked: queue.SimpleQueue[None]) -> None:
         service.reload()
 
 
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
+def _log_to(outlet: Outlet) -> None:
+    handler = OutletHandler(outlet)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
