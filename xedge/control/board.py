@@ -24,6 +24,9 @@ LEAST_COUNTS: Final = 1
 MOST_COUNTS: Final = 1 << 30
 """A window of the encoder beyond which a wrapped counter could be taken for a fresh one."""
 
+SEVERITY: Final = (Verdict.CLEAR, Verdict.NOT_CLEARED, Verdict.ALARM)
+"""Verdicts, each worse than the one before it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoardConfig:
@@ -141,6 +144,10 @@ class Board:
         """Show a decision; the oldest one makes room for it when no place is free."""
         events: list[PlcEvent] = []
         place = Place.of(decision, self.config.valid_counts)
+        said = self._commands
+        if said is not None and said.epoch == self.epoch and said.override_bag == place.bag:
+            place, event = _overrule(place, said)
+            events.append(event)
         if place.verdict is Verdict.CLEAR and (reason := self._why_withhold()) is not Reason.NONE:
             self.withheld += 1
             place = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
@@ -232,22 +239,13 @@ class Board:
                 self._dirty = True
 
     def _override(self, commands: Commands) -> list[PlcEvent]:
-        """An operator takes a CLEAR away here; giving one is the PLC's own affair, and recorded."""
         for number, place in enumerate(self._places):
-            if (
-                place is not None
-                and place.bag == commands.override_bag
-                and commands.override is not Verdict.CLEAR
-            ):
-                self._places[number] = replace(
-                    place, verdict=commands.override, reason=Reason.USER_INTERRUPT
-                )
+            if place is not None and place.bag == commands.override_bag:
+                self._places[number], event = _overrule(place, commands)
                 self._dirty = True
-        return [
-            PlcEvent("operator-override", {"bag": commands.override_bag,
-                                           "verdict": commands.override.name,
-                                           "operator": commands.operator})
-        ]  # fmt: skip
+                return [event]
+        # Its decision may be on its way still: `take` looks whether these words stand by then.
+        return [_override_event(commands, "bag-not-shown")]
 
     def _withdraw(self, reason: Reason) -> list[PlcEvent]:
         events = []
@@ -288,3 +286,18 @@ class Board:
         return encode(
             Header(self._sequence, self._heartbeat, LaneState.DOWN, self.epoch, self._decisions), ()
         )
+
+
+def _overrule(place: Place, commands: Commands) -> tuple[Place, PlcEvent]:
+    """A decision after an operator's: never better. To let a bag pass is the PLC's own affair."""
+    if SEVERITY.index(commands.override) <= SEVERITY.index(place.verdict):
+        return place, _override_event(commands, "none")
+    worse = replace(place, verdict=commands.override, reason=Reason.USER_INTERRUPT)
+    return worse, _override_event(commands, "applied")
+
+
+def _override_event(commands: Commands, effect: str) -> PlcEvent:
+    return PlcEvent("operator-override", {"bag": commands.override_bag,
+                                          "verdict": commands.override.name,
+                                          "operator": commands.operator,
+                                          "effect": effect})  # fmt: skip

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from xedge.control.board import Board, BoardConfig, PlcEvent, new_epoch
+from xedge.control.board import SEVERITY, Board, BoardConfig, PlcEvent, new_epoch
 from xedge.control.commands import SILENT, Commands, Direction
 from xedge.control.image import PLACES, Header, LaneState, Place, decode
 from xedge.errors import ConfigError
@@ -200,14 +202,41 @@ def test_an_operator_takes_a_clear_away_but_gives_none_here() -> None:
     told = {"override_bag": 1, "override": Verdict.ALARM, "operator": 12}
     talk.plc(**told)
     assert talk.said == [
-        PlcEvent("operator-override", {"bag": 1, "verdict": "ALARM", "operator": 12})
-    ]
+        PlcEvent("operator-override", {"bag": 1, "verdict": "ALARM", "operator": 12,
+                                       "effect": "applied"})
+    ]  # fmt: skip
     talk.plc(**told)
     assert talk.said == [], "the same words once more are no second override"
     talk.plc(override_bag=2, override=Verdict.CLEAR, operator=12)
-    assert talk.kinds() == ["operator-override"]
+    assert talk.said[0].fields["effect"] == "none"
     _, places = talk.shown()
     assert (places[1].verdict, places[2].verdict) == (Verdict.ALARM, Verdict.ALARM)
+
+
+@given(st.sampled_from(Verdict), st.sampled_from(Verdict), st.booleans(), st.booleans())
+def test_an_override_makes_a_decision_worse_or_leaves_it_whichever_came_first(
+    verdict: Verdict, override: Verdict, before: bool, ours: bool
+) -> None:
+    talk = Talk().running()
+    told = {"override_bag": 1, "override": override, "operator": 3,
+            "epoch": EPOCH if ours else EPOCH + 1}  # fmt: skip
+    if before:
+        talk.plc(**told)
+        assert [event.fields["effect"] for event in talk.said if "effect" in event.fields] == (
+            ["bag-not-shown"] if ours else []
+        )
+        events = talk.board.take(decision(1, verdict))
+    else:
+        talk.board.take(decision(1, verdict))
+        events = talk.plc(**told)
+    worse = ours and SEVERITY.index(override) > SEVERITY.index(verdict)
+    place = talk.shown()[1][1]
+    effects = [event.fields["effect"] for event in events if event.kind == "operator-override"]
+    assert effects == ([("none", "applied")[worse]] if ours else [])
+    if worse:
+        assert (place.verdict, place.reason) == (override, Reason.USER_INTERRUPT)
+    else:
+        assert SEVERITY.index(place.verdict) >= SEVERITY.index(verdict)
 
 
 def test_a_plc_that_never_writes_may_be_told_so() -> None:
