@@ -6,7 +6,9 @@ the beam, `follow` once a scan for every bag it tracks, and `answer` at the dive
 only while all of this holds:
 
     image      magic, version, CRC, and the sequence at both ends
-    alive      the heartbeat changed twice since power-up, the last time less than a limit ago
+    newer      within an epoch, sequence and heartbeat went on by less than 2^15 or stand; an image
+               older than the one before it is none, and for a limit after it no heartbeat counts
+    alive      the heartbeat went on since power-up, the last time less than a limit ago
     state      RUNNING or DRAINING
     epoch      the bag was tracked in the epoch that the image has now
     bag        the decision's number is newer than that of every bag before it
@@ -24,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from xedge.control.image import CLEARING, PLACES, Header, Place, read_header, read_place
-from xedge.control.words import U32, distance
+from xedge.control.words import U32, beats, distance, newer
 from xedge.errors import ConfigError, ImageRefused
 from xedge.types import Verdict
 
@@ -111,7 +113,8 @@ class PlcRule:
         self._header: Header | None = None  # None while the last image read was not sound
         self._epoch = 0
         self._decisions = 0
-        self._heartbeat = -1  # of the last sound image; none yet
+        self._sequence, self._heartbeat = 0, -1  # of the last whole image; none yet
+        self._back_ms: int | None = None  # when an image was older than the one before it
         self._changed_ms = 0
         self._alive = False
         self._encoder = 0
@@ -162,17 +165,33 @@ class PlcRule:
             header = read_header(words)
         except ImageRefused:
             header = None
-        self._header = header
-        if header is not None:
-            if header.epoch != self._epoch:
-                self._epoch, self._newest = header.epoch, 0
-                self._alive = False  # a beat of this epoch must be seen first
-            elif header.heartbeat != self._heartbeat:
-                self._alive, self._changed_ms = True, now_ms
-            self._heartbeat, self._decisions = header.heartbeat, header.decisions
+        if self._back_ms is not None and (now_ms - self._back_ms) % U32 > (
+            self.config.heartbeat_limit_ms
+        ):
+            self._back_ms = None
+        self._header = None if header is None else self._listen(header, now_ms)
         if (now_ms - self._changed_ms) % U32 > self.config.heartbeat_limit_ms:
             self._alive = False
         self._watch_belt(encoder)
+
+    def _listen(self, header: Header, now_ms: int) -> Header | None:
+        """The header, or None when its image is older than the one before it."""
+        beat = beats(
+            newer(header.sequence, self._sequence), newer(header.heartbeat, max(self._heartbeat, 0))
+        )
+        known = header.epoch == self._epoch
+        self._sequence, self._heartbeat = header.sequence, header.heartbeat
+        self._decisions = header.decisions
+        if not known:
+            self._epoch, self._newest = header.epoch, 0
+            self._alive = False  # a beat of this epoch must be seen first
+        elif beat is None:
+            # Whoever shows old images may show them in turn, each newer than the one before.
+            self._alive, self._back_ms = False, now_ms
+            return None
+        elif beat and self._back_ms is None:
+            self._alive, self._changed_ms = True, now_ms
+        return header
 
     def _watch_belt(self, encoder: int) -> None:
         if self._furthest is None or distance(encoder, self._furthest) > 0:

@@ -20,6 +20,8 @@ Words = tuple[int, ...]
 
 U16 = 1 << 16
 U32 = 1 << 32
+NEWER = (1 << 15) - 1
+"""Steps by which a 16-bit counter may go on between two looks; more is a step back."""
 
 
 def to_words(data: bytes) -> Words:
@@ -77,6 +79,28 @@ def distance(later: int, earlier: int) -> int:
     10
     """
     return wrap(later - earlier)
+
+
+def newer(count: int, before: int) -> int:
+    """Steps from ``before`` to ``count`` on a 16-bit counter; -1 when it went back or too far.
+
+    >>> newer(3, 65535), newer(4, 4), newer(4, 5)
+    (4, 0, -1)
+    """
+    steps = (count - before) % U16
+    return steps if steps <= NEWER else -1
+
+
+def beats(sequence: int, heartbeat: int) -> bool | None:
+    """True for an image with a new heartbeat, False for one without; None when it is older.
+
+    Args:
+        sequence: Steps of its sequence since the image before, see `newer`.
+        heartbeat: Steps of its heartbeat.
+    """
+    if sequence < 0 or heartbeat < 0 or (heartbeat and not sequence):
+        return None
+    return heartbeat > 0
 
 
 def crc(words: Sequence[int]) -> tuple[int, int]:

@@ -106,6 +106,66 @@ def test_a_heartbeat_that_stands_clears_nothing_and_never_looks_young_again() ->
     assert desk.why(item) is Why.DECIDED
 
 
+@given(
+    st.integers(0, 65535),
+    st.lists(st.integers(1, 2000), min_size=1, max_size=4),
+    st.lists(st.integers(0, 400), min_size=3, max_size=30),
+)
+@settings(max_examples=60, deadline=None)
+def test_old_images_shown_in_turn_are_no_heartbeat(
+    first: int, steps: list[int], waits: list[int]
+) -> None:
+    """As by a gateway that repeats what it holds: at most the first round of them is news."""
+    rule = PlcRule(RuleConfig(heartbeat_limit_ms=1000))
+    counts = [first, *(first + sum(steps[: n + 1]) for n in range(len(steps)))]
+    held = [to_words(encode(Header(count % 65536, count % 65536, LaneState.RUNNING, EPOCH), ()))
+            for count in counts]  # fmt: skip
+    now_ms = 2**32 - 1000
+    for number, wait in enumerate(waits):
+        # A round of these takes less than the limit.
+        now_ms += min(wait, 1000 // len(held))
+        rule.see(held[number % len(held)], 0, now_ms % 2**32)
+        if number >= len(held):
+            assert not rule.ready
+
+
+@pytest.mark.parametrize(
+    ("sequence", "heartbeat", "sound", "alive"),
+    [
+        (1, 1, True, True),
+        (1, 0, True, False),
+        (0, 0, True, False),
+        (2**15 - 1, 2**15 - 1, True, True),
+        (2**15, 1, False, False),
+        (-1, -1, False, False),
+        (1, -1, False, False),
+        (0, 1, False, False),
+        (-1, 1, False, False),
+    ],
+)
+def test_only_an_image_that_is_newer_beats(
+    sequence: int, heartbeat: int, sound: bool, alive: bool
+) -> None:
+    rule = PlcRule()
+    for add in (0, 1):
+        header = Header((65535 + add * sequence) % 65536, (65535 + add * heartbeat) % 65536,
+                        LaneState.RUNNING, EPOCH)  # fmt: skip
+        rule.see(to_words(encode(header, ())), 0, add)
+    assert (rule._header is not None, rule.alive) == (sound, alive)
+
+
+def test_a_lane_that_was_out_of_reach_for_long_is_heard_again_a_limit_later() -> None:
+    desk, _ = taken()
+    desk.beat += 40_000
+    desk.show()
+    for _ in range(9):
+        desk.show()
+        assert not desk.rule.ready
+    desk.show()
+    desk.show()
+    assert desk.rule.ready
+
+
 @pytest.mark.parametrize("state", [s for s in LaneState if s.name not in ("RUNNING", "DRAINING")])
 def test_a_lane_that_does_not_run_clears_nothing(state: LaneState) -> None:
     desk, item = taken()

@@ -256,6 +256,7 @@ class Both:
         self.python.see(words, encoder, now_ms)
         ready = CALL.XedgeSee(self.text, self.words, encoder, now_ms)
         assert ready == self.python.ready
+        assert self.text.Alive == self.python.alive
         for number, (item, other) in enumerate(self.items):
             item = self.python.follow(item)
             CALL.XedgeFollow(self.text, self.words, other)
@@ -277,7 +278,7 @@ def at(encoder: int) -> int:
 
 # Steps of a scan: what passes, whether the lane beats, how time and belt move, what is damaged.
 STEP = st.tuples(
-    st.sampled_from(["bag", "beat", "beat", "stands", "restart"]),
+    st.sampled_from(["bag", "beat", "beat", "stands", "restart", "back", "old"]),
     st.sampled_from(Verdict),
     st.integers(-200, 1500),
     st.integers(0, 700),
@@ -292,10 +293,11 @@ def test_it_answers_as_the_reference_does(start: int, steps: list[Any]) -> None:
     both = Both()
     encoder, now_ms, beat, epoch, bag = 2**31 + start, 2**32 - 2000, 65530, 1, 2**32 - 2
     places: list[Place] = []
+    shown: list[list[int]] = []
     for kind, verdict, counts, passed_ms, bit, jitter in steps:
         now_ms += passed_ms
         encoder += counts
-        beat += kind != "stands"
+        beat += {"stands": 0, "back": -3}.get(kind, 1)
         if kind == "restart":
             epoch, places, bag = epoch + 1, [], 1
         if kind == "bag":
@@ -310,6 +312,9 @@ def test_it_answers_as_the_reference_does(start: int, steps: list[Any]) -> None:
             damaged = list(words)
             damaged[bit // 16] ^= 1 << bit % 16
             both.scan(damaged, at(encoder), now_ms % 2**32)
+        if kind == "old" and shown:
+            both.scan(shown[jitter % len(shown)], at(encoder), now_ms % 2**32)
+        shown.append(words)
         both.scan(words, at(encoder), now_ms % 2**32)
 
 
