@@ -2,8 +2,8 @@
 
 A decision enters as the lane made it, and can only become worse: a CLEAR is withheld while the PLC
 is silent (CONTROL_LOST), has stopped the lane (USER_INTERRUPT) or moves the belt back
-(BELT_REVERSED), one that is shown already is withdrawn when the PLC falls silent, moves the belt
-back, or an operator says otherwise, and none ever comes back.
+(BELT_REVERSED), one that is shown already is withdrawn when the PLC falls silent, starts anew,
+moves the belt back, or an operator says otherwise, and none ever comes back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from xedge.control.commands import Commands, Direction, decode_commands
 from xedge.control.image import CLEARING, PLACES, Header, LaneState, Place, encode
-from xedge.control.words import U16, U32, distance
+from xedge.control.words import U16, U32, beats, distance, newer
 from xedge.errors import ConfigError, ImageRefused
 from xedge.types import Decision, Reason, Verdict
 
@@ -64,9 +64,9 @@ class PlcEvent:
     """Something that happened between a lane and its PLC, for the journal.
 
     Attributes:
-        kind: ``plc-heard``, ``plc-lost``, ``plc-run``, ``plc-stop``, ``belt-direction``,
-            ``operator-override``, ``clear-withheld``, ``clear-withdrawn``, ``decision-pushed-out``;
-            and of the link ``bus-up``, ``bus-down``.
+        kind: ``plc-heard``, ``plc-lost``, ``plc-restarted``, ``plc-run``, ``plc-stop``,
+            ``belt-direction``, ``operator-override``, ``clear-withheld``, ``clear-withdrawn``,
+            ``decision-pushed-out``; and of the link ``bus-up``, ``bus-down``.
         fields: What there is to say of it.
     """
 
@@ -89,6 +89,7 @@ class Board:
 
     def __init__(self, config: BoardConfig, epoch: int) -> None:
         self.config, self.epoch = config, epoch
+        self._limit_ns = round(config.plc_limit_s * 1e9)
         self._state = LaneState.STARTING
         self._shown = LaneState.STARTING
         self._places: list[Place | None] = [None] * PLACES
@@ -98,7 +99,8 @@ class Board:
         self._beat_ns: int | None = None
         self._dirty = True
         self._commands: Commands | None = None
-        self._heard_ns: int | None = None  # when the PLC's heartbeat changed last
+        self._heard_ns: int | None = None  # when the PLC's heartbeat went on last
+        self._back_ns: int | None = None  # when a command image was older than the one before it
         self._alive = False
         self.pushed_out = self.withdrawn = self.withheld = self.damaged_commands = 0
 
@@ -109,7 +111,7 @@ class Board:
 
     @property
     def commands(self) -> Commands | None:
-        """The last sound command image; None before the first."""
+        """The last sound command image; None before the first, and when it became zero again."""
         return self._commands
 
     @property
@@ -140,9 +142,9 @@ class Board:
         """The lane's own state has changed."""
         self._state = state
 
-    def take(self, decision: Decision) -> list[PlcEvent]:
+    def take(self, decision: Decision, now_ns: int) -> list[PlcEvent]:
         """Show a decision; the oldest one makes room for it when no place is free."""
-        events: list[PlcEvent] = []
+        events = self.tick(now_ns)
         place = Place.of(decision, self.config.valid_counts)
         said = self._commands
         if said is not None and said.epoch == self.epoch and said.override_bag == place.bag:
@@ -181,30 +183,54 @@ class Board:
 
     def heard(self, data: bytes, now_ns: int) -> list[PlcEvent]:
         """Take in the command image as it was read; a damaged one is counted and left alone."""
+        events = self.tick(now_ns)  # a bus that was slow hides no silence
         try:
             commands = decode_commands(data)
         except ImageRefused:
             self.damaged_commands += 1
-            return self.tick(now_ns)
+            return events
+        before, self._commands = self._commands, commands
+        if commands is None:
+            return events if before is None else events + self._restarted("memory", lost=True)
+        # The first one may be what a dead PLC left behind: only a newer one is a beat.
+        if before is not None:
+            events += self._listen(commands, before, now_ns)
+        return events + self._obey(commands, before)
+
+    def _listen(self, commands: Commands, before: Commands, now_ns: int) -> list[PlcEvent]:
+        beat = beats(
+            newer(commands.sequence, before.sequence), newer(commands.heartbeat, before.heartbeat)
+        )
+        if beat is None:
+            self._back_ns = now_ns
+            return self._restarted("sequence", lost=True)
         events: list[PlcEvent] = []
-        before = self._commands
-        if commands is not None:
-            # The first one may be what a dead PLC left behind: only a change is a beat.
-            if before is not None and commands.heartbeat != before.heartbeat:
-                self._heard_ns, self._dirty = now_ns, True
-                if not self._alive:
-                    self._alive = True
-                    events.append(PlcEvent("plc-heard"))
-            self._commands = commands
-            events += self._obey(commands, before)
-        return events + self.tick(now_ns)
+        if before.epoch == self.epoch != commands.epoch:
+            events += self._restarted("epoch")
+        elif abs(distance(commands.encoder, before.encoder)) > self.config.valid_counts:
+            events += self._restarted("encoder")
+        if self._back_ns is not None and now_ns - self._back_ns > self._limit_ns:
+            self._back_ns = None
+        if beat and self._back_ns is None:
+            self._heard_ns, self._dirty = now_ns, True
+            if not self._alive:
+                self._alive = True
+                events.append(PlcEvent("plc-heard"))
+        return events
+
+    def _restarted(self, seen: str, *, lost: bool = False) -> list[PlcEvent]:
+        """The PLC has forgotten which bags it tracked, and must not find their CLEARs."""
+        events = [PlcEvent("plc-restarted", {"seen": seen})]
+        if lost and self._alive:
+            self._alive, self._dirty = False, True
+            events.append(PlcEvent("plc-lost"))
+        return events + self._withdraw(Reason.CONTROL_LOST)
 
     def tick(self, now_ns: int) -> list[PlcEvent]:
         """Time has passed."""
         if not self._alive:
             return []
-        limit_ns = round(self.config.plc_limit_s * 1e9)
-        if self._heard_ns is not None and now_ns - self._heard_ns <= limit_ns:
+        if self._heard_ns is not None and now_ns - self._heard_ns <= self._limit_ns:
             return []
         self._alive, self._dirty = False, True
         events = [PlcEvent("plc-lost")]

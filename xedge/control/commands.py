@@ -5,7 +5,7 @@
     word    0  magic           0x5850, "XP"
             1  version         1
             2  sequence        counts the writes; the same number again in the last word
-            3  heartbeat       changes at every beat, wraps
+            3  heartbeat       counts the beats, wraps
             4  run             0 the lane shall stand, 1 it shall run
             5  direction       `Direction` of the belt
           6-7  encoder         i32, where the belt is
@@ -53,7 +53,7 @@ class Commands:
 
     Attributes:
         sequence: Counts the writes.
-        heartbeat: Changes at every beat.
+        heartbeat: Counts the beats.
         run: True when the lane shall run.
         direction: Of the belt.
         encoder: Where the belt is.

@@ -139,7 +139,7 @@ class Link:
     def publish(self, decision: Decision) -> None:
         """Show a decision; returns at once."""
         with self._lock:
-            self._keep(self._board.take(decision))
+            self._keep(self._board.take(decision, time.monotonic_ns()))
         self._wake.set()
 
     def set_state(self, state: LaneState) -> None:
@@ -241,7 +241,9 @@ class Link:
 
     def _write(self, anew: bool) -> None:
         with self._lock:
-            image = self._board.image(time.monotonic_ns(), anew=anew)
+            now_ns = time.monotonic_ns()
+            self._keep(self._board.tick(now_ns))  # to connect may have taken long
+            image = self._board.image(now_ns, anew=anew)
         if image is not None:
             self._bus.write(image)
             self._writes += 1

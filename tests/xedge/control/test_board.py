@@ -51,14 +51,17 @@ class Talk:
         header, places = decode(image)
         return header, {place.bag: place for place in places if place}
 
+    def take(self, decision: Decision) -> list[PlcEvent]:
+        return self.board.take(decision, self.now_ns)
+
     def kinds(self) -> list[str]:
         return [event.kind for event in self.said]
 
 
 def test_decisions_are_shown_as_they_were_made_until_they_are_acknowledged() -> None:
     talk = Talk().running()
-    talk.board.take(decision(1))
-    talk.board.take(Decision(2, Verdict.NOT_CLEARED, Reason.TIMEOUT))
+    talk.take(decision(1))
+    talk.take(Decision(2, Verdict.NOT_CLEARED, Reason.TIMEOUT))
     header, places = talk.shown()
     assert header.state is LaneState.RUNNING
     assert header.decisions == 2
@@ -72,7 +75,7 @@ def test_decisions_are_shown_as_they_were_made_until_they_are_acknowledged() -> 
 
 def test_an_acknowledgement_for_another_epoch_takes_nothing_away() -> None:
     talk = Talk().running()
-    talk.board.take(decision(1))
+    talk.take(decision(1))
     talk.plc(acknowledged=1, epoch=EPOCH + 1)
     assert set(talk.shown()[1]) == {1}
 
@@ -81,8 +84,8 @@ def test_the_oldest_decision_makes_room_and_is_named() -> None:
     talk = Talk().running()
     bags = range(2**32 - 3, 2**32 - 3 + PLACES)  # their numbers wrap on the way
     for bag in bags:
-        assert talk.board.take(decision(bag)) == []
-    (event,) = talk.board.take(decision(bags[-1] + 1))
+        assert talk.take(decision(bag)) == []
+    (event,) = talk.take(decision(bags[-1] + 1))
     assert (event.kind, event.fields["bag"]) == ("decision-pushed-out", 2**32 - 3)
     assert len(talk.shown()[1]) == PLACES
     assert talk.board.pushed_out == 1
@@ -108,7 +111,7 @@ def test_an_image_is_due_when_it_changed_or_the_heart_beats() -> None:
     assert talk.board.image(talk.now_ns) is None
     assert talk.board.image(talk.now_ns + 199 * MS) is None
     assert talk.board.image(talk.now_ns + 200 * MS) is not None
-    talk.board.take(decision(1))
+    talk.take(decision(1))
     assert talk.board.image(talk.now_ns + 201 * MS) is not None
     talk.board.set_state(LaneState.DRAINING)
     assert talk.board.image(talk.now_ns + 202 * MS) is not None
@@ -123,7 +126,7 @@ def test_at_power_up_control_is_lost_until_the_plc_has_beaten_twice() -> None:
     assert talk.shown()[0].state is LaneState.CONTROL_LOST
     talk.plc()
     assert talk.shown()[0].state is LaneState.CONTROL_LOST, "this may be an old image"
-    (event,) = talk.board.take(decision(1))
+    (event,) = talk.take(decision(1))
     assert event == PlcEvent("clear-withheld", {"bag": 1, "reason": "CONTROL_LOST"})
     talk.plc()
     header, places = talk.shown()
@@ -133,8 +136,8 @@ def test_at_power_up_control_is_lost_until_the_plc_has_beaten_twice() -> None:
 
 def test_a_plc_that_falls_silent_loses_every_clear_for_good() -> None:
     talk = Talk().running()
-    talk.board.take(decision(1))
-    talk.board.take(decision(2, Verdict.ALARM))
+    talk.take(decision(1))
+    talk.take(decision(2, Verdict.ALARM))
     assert talk.board.tick(talk.now_ns + 1000 * MS) == []
     events = talk.board.tick(talk.now_ns + 1001 * MS)
     assert [e.kind for e in events] == ["plc-lost", "clear-withdrawn"]
@@ -157,6 +160,88 @@ def test_a_heartbeat_that_stands_is_silence_however_often_it_is_read() -> None:
     assert [event.kind for events in said for event in events] == ["plc-lost"]
 
 
+def test_a_slow_bus_hides_no_silence() -> None:
+    talk = Talk().running()
+    talk.take(decision(1))
+    talk.plc(passed_ms=1001)
+    assert talk.kinds() == ["plc-lost", "clear-withdrawn", "plc-heard"]
+    assert talk.shown()[1][1].verdict is Verdict.NOT_CLEARED
+
+
+def test_a_decision_that_comes_when_the_plc_was_silent_too_long_is_withheld() -> None:
+    talk = Talk().running()
+    talk.now_ns += 1001 * MS
+    assert [event.kind for event in talk.take(decision(1))] == ["plc-lost", "clear-withheld"]
+
+
+@given(
+    st.integers(0, 65535),
+    st.lists(st.integers(1, 2000), min_size=1, max_size=4),
+    st.lists(st.integers(0, 400), min_size=3, max_size=30),
+)
+def test_old_command_images_read_in_turn_are_no_heartbeat(
+    first: int, steps: list[int], waits: list[int]
+) -> None:
+    talk = Talk()
+    talk.board.set_state(LaneState.RUNNING)
+    counts = [first, *(first + sum(steps[: n + 1]) for n in range(len(steps)))]
+    for number, wait in enumerate(waits):
+        talk.now_ns += min(wait, 1000 // len(counts)) * MS
+        count = counts[number % len(counts)] % 65536
+        told = Commands(count, count, True, Direction.FORWARD, epoch=EPOCH)
+        talk.board.heard(told.encode(), talk.now_ns)
+        assert not talk.board.plc_alive or number < len(counts)
+
+
+@pytest.mark.parametrize(
+    ("seen", "changes"),
+    [
+        ("epoch", {"epoch": 0}),
+        ("epoch", {"epoch": EPOCH + 1}),
+        ("encoder", {"encoder": 3001}),
+        ("encoder", {"encoder": -3001}),
+    ],
+)
+def test_a_plc_that_starts_anew_within_the_limit_finds_no_old_clear(
+    seen: str, changes: dict[str, int]
+) -> None:
+    talk = Talk().running()
+    talk.take(decision(1))
+    talk.take(decision(2, Verdict.ALARM))
+    talk.plc(**changes)
+    assert talk.said[:2] == [
+        PlcEvent("plc-restarted", {"seen": seen}),
+        PlcEvent("clear-withdrawn", {"bag": 1, "reason": "CONTROL_LOST"}),
+    ]
+    talk.plc()
+    assert [place.verdict for place in talk.shown()[1].values()] == [
+        Verdict.NOT_CLEARED, Verdict.ALARM
+    ]  # fmt: skip
+
+
+def test_a_plc_whose_counters_start_anew_is_heard_again_a_limit_later() -> None:
+    talk = Talk(beat=500).running()
+    talk.take(decision(1))
+    talk.beat = 0
+    talk.plc()
+    assert talk.kinds() == ["plc-restarted", "plc-lost", "clear-withdrawn"]
+    for _ in range(10):
+        talk.plc()
+        assert talk.shown()[0].state is LaneState.CONTROL_LOST
+    talk.plc()
+    assert talk.kinds() == ["plc-heard"]
+    assert talk.shown()[1][1].verdict is Verdict.NOT_CLEARED
+
+
+def test_a_plc_whose_memory_is_zero_again_has_started_anew() -> None:
+    talk = Talk().running()
+    talk.take(decision(1))
+    said = talk.board.heard(SILENT, talk.now_ns)
+    assert [event.kind for event in said] == ["plc-restarted", "plc-lost", "clear-withdrawn"]
+    assert talk.board.heard(SILENT, talk.now_ns) == []
+    assert talk.shown()[0].state is LaneState.CONTROL_LOST
+
+
 def test_a_damaged_command_image_is_no_heartbeat() -> None:
     talk = Talk().running()
     for ms in range(100, 1101, 100):
@@ -169,11 +254,11 @@ def test_a_damaged_command_image_is_no_heartbeat() -> None:
 
 def test_a_lane_that_the_plc_stops_clears_nothing_until_it_runs_again() -> None:
     talk = Talk().running()
-    talk.board.take(decision(1))
+    talk.take(decision(1))
     talk.plc(run=False)
     assert talk.kinds() == ["plc-stop"]
     assert talk.shown()[0].state is LaneState.STOPPED
-    (event,) = talk.board.take(decision(2))
+    (event,) = talk.take(decision(2))
     assert event.fields["reason"] == "USER_INTERRUPT"
     talk.plc()
     assert talk.kinds() == ["plc-run"]
@@ -185,10 +270,10 @@ def test_a_lane_that_the_plc_stops_clears_nothing_until_it_runs_again() -> None:
 
 def test_a_belt_that_goes_back_withdraws_and_withholds() -> None:
     talk = Talk().running()
-    talk.board.take(decision(1))
+    talk.take(decision(1))
     talk.plc(direction=Direction.REVERSE)
     assert talk.kinds() == ["belt-direction", "clear-withdrawn"]
-    talk.board.take(decision(2))
+    talk.take(decision(2))
     talk.plc(direction=Direction.FORWARD)
     _, places = talk.shown()
     assert [places[bag].verdict for bag in (1, 2)] == [Verdict.NOT_CLEARED] * 2
@@ -197,8 +282,8 @@ def test_a_belt_that_goes_back_withdraws_and_withholds() -> None:
 
 def test_an_operator_takes_a_clear_away_but_gives_none_here() -> None:
     talk = Talk().running()
-    talk.board.take(decision(1))
-    talk.board.take(decision(2, Verdict.ALARM))
+    talk.take(decision(1))
+    talk.take(decision(2, Verdict.ALARM))
     told = {"override_bag": 1, "override": Verdict.ALARM, "operator": 12}
     talk.plc(**told)
     assert talk.said == [
@@ -225,9 +310,9 @@ def test_an_override_makes_a_decision_worse_or_leaves_it_whichever_came_first(
         assert [event.fields["effect"] for event in talk.said if "effect" in event.fields] == (
             ["bag-not-shown"] if ours else []
         )
-        events = talk.board.take(decision(1, verdict))
+        events = talk.take(decision(1, verdict))
     else:
-        talk.board.take(decision(1, verdict))
+        talk.take(decision(1, verdict))
         events = talk.plc(**told)
     worse = ours and SEVERITY.index(override) > SEVERITY.index(verdict)
     place = talk.shown()[1][1]
@@ -242,7 +327,7 @@ def test_an_override_makes_a_decision_worse_or_leaves_it_whichever_came_first(
 def test_a_plc_that_never_writes_may_be_told_so() -> None:
     board = Board(BoardConfig(valid_counts=3000, plc_beats=False), EPOCH)
     board.set_state(LaneState.RUNNING)
-    board.take(decision(1))
+    board.take(decision(1), 0)
     board.tick(10**12)
     image = board.image(10**12)
     assert image is not None
@@ -255,7 +340,7 @@ def test_a_plc_that_never_writes_may_be_told_so() -> None:
 def test_a_board_is_drained_when_the_last_clear_can_be_of_no_use_any_more() -> None:
     talk = Talk().running()
     assert talk.board.drained
-    talk.board.take(decision(1))
+    talk.take(decision(1))
     talk.plc(encoder=4801)
     assert not talk.board.drained, "not taken over yet"
     talk.plc(encoder=4800, acknowledged=1)
@@ -269,7 +354,7 @@ def test_a_board_is_drained_when_the_last_clear_can_be_of_no_use_any_more() -> N
 
 def test_the_farewell_holds_no_decision() -> None:
     talk = Talk().running()
-    talk.board.take(decision(1))
+    talk.take(decision(1))
     header, places = decode(talk.board.farewell())
     assert header.state is LaneState.DOWN
     assert places == (None,) * PLACES
