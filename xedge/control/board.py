@@ -3,7 +3,7 @@
 A decision enters as the lane made it, and can only become worse: a CLEAR is withheld while the PLC
 is silent (CONTROL_LOST), has stopped the lane (USER_INTERRUPT) or moves the belt back
 (BELT_REVERSED), one that is shown already is withdrawn when the PLC falls silent, starts anew,
-moves the belt back, or an operator says otherwise, and none ever comes back.
+stops the lane, moves the belt back, or an operator says otherwise, and none ever comes back.
 """
 
 from __future__ import annotations
@@ -241,6 +241,8 @@ class Board:
         if before is None or commands.run != before.run:
             events.append(PlcEvent("plc-run" if commands.run else "plc-stop"))
             self._dirty = True
+        if not commands.run and self.config.plc_beats:
+            events += self._withdraw(Reason.USER_INTERRUPT)
         if before is None or commands.direction != before.direction:
             events.append(PlcEvent("belt-direction", {"direction": commands.direction.name}))
         if commands.direction is Direction.REVERSE:
