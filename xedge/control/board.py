@@ -37,6 +37,7 @@ class BoardConfig:
             of the diverter, and the longest bag more.
         beat_s: Seconds from one heartbeat of the lane to the next.
         plc_limit_s: Seconds without a new heartbeat of the PLC after which nothing is cleared.
+        reverse_counts: Encoder counts that the PLC's belt may roll back when it stops.
         plc_beats: False for a PLC that writes no command image: it is then never taken for silent,
             and nothing is ever acknowledged.
 
@@ -47,12 +48,16 @@ class BoardConfig:
     valid_counts: int
     beat_s: float = 0.2
     plc_limit_s: float = 1.0
+    reverse_counts: int = 16
     plc_beats: bool = True
 
     def __post_init__(self) -> None:
         if not LEAST_COUNTS <= self.valid_counts <= MOST_COUNTS:
             raise ConfigError("valid_counts cannot be used", found=str(self.valid_counts),
                               expected=f"{LEAST_COUNTS} to {MOST_COUNTS}")  # fmt: skip
+        if not 0 <= self.reverse_counts <= MOST_COUNTS:
+            raise ConfigError("reverse_counts cannot be used", found=str(self.reverse_counts),
+                              expected=f"0 to {MOST_COUNTS}")  # fmt: skip
         for name in ("beat_s", "plc_limit_s"):
             value = float(getattr(self, name))
             if not (math.isfinite(value) and value > 0):
@@ -65,8 +70,8 @@ class PlcEvent:
 
     Attributes:
         kind: ``plc-heard``, ``plc-lost``, ``plc-restarted``, ``plc-run``, ``plc-stop``,
-            ``belt-direction``, ``operator-override``, ``clear-withheld``, ``clear-withdrawn``,
-            ``decision-pushed-out``; and of the link ``bus-up``, ``bus-down``.
+            ``belt-direction``, ``belt-reversed``, ``operator-override``, ``clear-withheld``,
+            ``clear-withdrawn``, ``decision-pushed-out``; and of the link ``bus-up``, ``bus-down``.
         fields: What there is to say of it.
     """
 
@@ -102,6 +107,8 @@ class Board:
         self._heard_ns: int | None = None  # when the PLC's heartbeat went on last
         self._back_ns: int | None = None  # when a command image was older than the one before it
         self._alive = False
+        self._furthest: int | None = None  # of the PLC's encoder
+        self._turned_at: int | None = None  # the furthest place before the belt was moved back
         self.pushed_out = self.withdrawn = self.withheld = self.damaged_commands = 0
 
     @property
@@ -150,7 +157,10 @@ class Board:
         if said is not None and said.epoch == self.epoch and said.override_bag == place.bag:
             place, event = _overrule(place, said)
             events.append(event)
-        if place.verdict is Verdict.CLEAR and (reason := self._why_withhold()) is not Reason.NONE:
+        if (
+            place.verdict is Verdict.CLEAR
+            and (reason := self._why_withhold(place)) is not Reason.NONE
+        ):
             self.withheld += 1
             place = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
             events.append(PlcEvent("clear-withheld", {"bag": place.bag, "reason": reason.name}))
@@ -174,10 +184,12 @@ class Board:
         assert place is not None
         return distance(place.bag, newest)
 
-    def _why_withhold(self) -> Reason:
+    def _why_withhold(self, place: Place) -> Reason:
         if not self.plc_alive:
             return Reason.CONTROL_LOST
         if self._commands is not None and self._commands.direction is Direction.REVERSE:
+            return Reason.BELT_REVERSED
+        if self._turned_at is not None and distance(place.head, self._turned_at) <= 0:
             return Reason.BELT_REVERSED
         return Reason.USER_INTERRUPT if self.state is LaneState.STOPPED else Reason.NONE
 
@@ -195,7 +207,24 @@ class Board:
         # The first one may be what a dead PLC left behind: only a newer one is a beat.
         if before is not None:
             events += self._listen(commands, before, now_ns)
-        return events + self._obey(commands, before)
+        return events + self._watch_belt(commands.encoder) + self._obey(commands, before)
+
+    def _watch_belt(self, encoder: int) -> list[PlcEvent]:
+        """Believe the encoder too: whoever moves a belt back by hand tells no direction."""
+        if self._furthest is None or distance(encoder, self._furthest) > 0:
+            self._furthest = encoder
+            if self._turned_at is not None and distance(encoder, self._turned_at) > MOST_COUNTS:
+                self._turned_at = None
+        elif (
+            distance(self._furthest, encoder) > self.config.reverse_counts
+            and self._turned_at != self._furthest
+        ):
+            self._turned_at = self._furthest
+            return [
+                PlcEvent("belt-reversed", {"encoder": encoder, "furthest": self._furthest}),
+                *self._withdraw(Reason.BELT_REVERSED),
+            ]
+        return []
 
     def _listen(self, commands: Commands, before: Commands, now_ns: int) -> list[PlcEvent]:
         beat = beats(
@@ -209,6 +238,7 @@ class Board:
             events += self._restarted("epoch")
         elif abs(distance(commands.encoder, before.encoder)) > self.config.valid_counts:
             events += self._restarted("encoder")
+            self._furthest = self._turned_at = None  # it counts from another place
         if self._back_ns is not None and now_ns - self._back_ns > self._limit_ns:
             self._back_ns = None
         if beat and self._back_ns is None:

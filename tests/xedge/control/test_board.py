@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from xedge.control.board import SEVERITY, Board, BoardConfig, PlcEvent, new_epoch
 from xedge.control.commands import SILENT, Commands, Direction
 from xedge.control.image import PLACES, Header, LaneState, Place, decode
+from xedge.control.words import distance, wrap
 from xedge.errors import ConfigError
 from xedge.types import Decision, Reason, Verdict
 
@@ -280,6 +281,43 @@ def test_a_belt_that_goes_back_withdraws_and_withholds() -> None:
     assert {places[bag].reason for bag in (1, 2)} == {Reason.BELT_REVERSED}
 
 
+@given(st.integers(-(2**31), 2**31 - 1), st.lists(st.integers(-60, 200), max_size=30))
+def test_a_belt_whose_encoder_goes_back_is_reversed_whatever_the_direction_says(
+    start: int, steps: list[int]
+) -> None:
+    """No bag whose head had passed the beam before the belt was moved back stays clear."""
+    board = Board(BoardConfig(valid_counts=3000, reverse_counts=50), EPOCH)
+    talk = Talk(board).running()
+    place = furthest = start
+    turned_at = start - 2**20
+    talk.plc(encoder=wrap(place))
+    talk.plc(encoder=wrap(place))
+    for bag, step in enumerate(steps, 1):
+        place += step
+        talk.take(Decision(bag, Verdict.CLEAR, encoder_head=place - 40, encoder_tail=place))
+        talk.plc(encoder=wrap(place))
+        if furthest - place > 50:
+            turned_at = furthest
+        furthest = max(furthest, place)
+        for shown in talk.shown()[1].values():
+            if shown.verdict is Verdict.CLEAR:
+                assert distance(shown.head, wrap(turned_at)) > 0
+
+
+def test_a_belt_that_rolls_back_a_little_keeps_its_clears() -> None:
+    talk = Talk().running()
+    talk.plc(encoder=1900)
+    talk.take(decision(1))
+    talk.plc(encoder=1900 - 16)
+    assert talk.shown()[1][1].verdict is Verdict.CLEAR
+    talk.plc(encoder=1900 - 17)
+    assert talk.kinds() == ["belt-reversed", "clear-withdrawn"]
+    talk.plc(encoder=2000)
+    (event,) = talk.take(Decision(2, Verdict.CLEAR, encoder_head=1900, encoder_tail=1950))
+    assert event.fields["reason"] == "BELT_REVERSED"
+    assert talk.take(Decision(3, Verdict.CLEAR, encoder_head=1901, encoder_tail=1950)) == []
+
+
 def test_an_operator_takes_a_clear_away_but_gives_none_here() -> None:
     talk = Talk().running()
     talk.take(decision(1))
@@ -369,7 +407,14 @@ def test_epochs_are_never_zero_and_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"valid_counts": 0}, {"valid_counts": 2**31}, {"beat_s": 0}, {"plc_limit_s": -1}]
+    "wrong",
+    [
+        {"valid_counts": 0},
+        {"valid_counts": 2**31},
+        {"beat_s": 0},
+        {"reverse_counts": -1},
+        {"plc_limit_s": -1},
+    ],
 )
 def test_a_number_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
