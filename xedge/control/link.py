@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ from xedge.control.image import LaneState
 from xedge.errors import ConfigError, LaneError, XedgeError
 from xedge.types import Decision
 
+LOG: Final = logging.getLogger("xedge.link")
 MAX_EVENTS: Final = 256
 """Events that may wait for `Link`'s thread; more push out the oldest, which are counted."""
 
@@ -53,7 +56,8 @@ class LinkStatus:
 
     Attributes:
         bus: Its name.
-        connected: True while the last call of the bus succeeded.
+        connected: True while the last call of the bus succeeded, and that was no longer ago than
+            ``plc_limit_s`` and a poll: False of a bus that hangs, and of a thread that ended.
         plc_alive: True while the PLC's heartbeat is young.
         state: What the image shows of the lane.
         unacknowledged: Decisions that the PLC has not taken over.
@@ -155,13 +159,16 @@ class Link:
     @property
     def status(self) -> LinkStatus:
         """How it stands."""
+        quiet_s = time.monotonic() - self._worked_at
+        young = quiet_s <= self._config.plc_limit_s + self._config.poll_s
         with self._lock:
             board = self._board
+            self._keep(board.tick(time.monotonic_ns()))  # the thread may hang in a call
             return LinkStatus(
-                str(self._bus), self._connected, board.plc_alive, board.state,
+                str(self._bus), self._connected and young, board.plc_alive, board.state,
                 board.unacknowledged, self._writes, self._failures, self._connections,
                 board.pushed_out, board.withheld, board.withdrawn, board.damaged_commands,
-                self._lost_events, self._last_error, time.monotonic() - self._worked_at,
+                self._lost_events, self._last_error, quiet_s,
             )  # fmt: skip
 
     def close(self, drain_s: float = 0.0) -> bool:
@@ -178,7 +185,7 @@ class Link:
         self._stop.set()
         self._wake.set()
         if self._thread.ident is None:
-            self._bus.close()
+            self._let_go()
             return True
         self._thread.join(drain_s + self._config.retry_most_s)
         return not self._thread.is_alive()
@@ -189,6 +196,22 @@ class Link:
             self._events.append(event)
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # nobody else would say so
+            said = f"the thread of this link has ended: {_place_of(error)}"
+            LOG.critical("%s: %s. Nothing is shown to the PLC any more", self._bus, said)
+            with self._lock:
+                self._keep([PlcEvent("bus-down", {"bus": str(self._bus), "error": said})])
+                self._last_error = said
+            self._let_go()
+            with suppress(BaseException):  # it may be what ended the thread
+                self._tell()
+        finally:
+            self._connected = False
+            self._heard.clear()
+
+    def _serve(self) -> None:
         while not self._finished():
             self._cycle()
             self._tell()
@@ -199,7 +222,7 @@ class Link:
                 self._bus.write(self._board.farewell())
             except Exception as error:  # any library may sit behind a bus
                 self._fail(error)
-        self._bus.close()
+        self._let_go()
         self._connected = False
         self._tell()
 
@@ -250,7 +273,7 @@ class Link:
 
     def _fail(self, error: Exception) -> None:
         said = str(error) if isinstance(error, XedgeError) else _place_of(error)
-        self._bus.close()
+        self._let_go()
         with self._lock:
             if self._connected or self._last_error != said:
                 self._keep([PlcEvent("bus-down", {"bus": str(self._bus), "error": said})])
@@ -259,6 +282,12 @@ class Link:
         self._heard.clear()
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(2 * self._retry_s, self._config.retry_most_s)
+
+    def _let_go(self) -> None:
+        try:
+            self._bus.close()
+        except Exception as error:  # any library may sit behind a bus
+            LOG.warning("%s: it could not be closed: %s", self._bus, _place_of(error))
 
     def _tell(self) -> None:
         while True:
@@ -273,7 +302,7 @@ class Link:
                     self._last_error = f"on_event raised {type(error).__name__}: {error}"
 
 
-def _place_of(error: Exception) -> str:
+def _place_of(error: BaseException) -> str:
     """Type and place of an error that a bus did not map; its text might hold a secret."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {last.name}, {Path(last.filename).name}:{last.lineno}"

@@ -200,6 +200,95 @@ def test_whatever_a_library_raises_the_thread_lives_on_and_says_nothing_of_its_t
         assert link.wait_heard(PATIENCE_S)
 
 
+def test_a_bus_that_cannot_be_closed_is_connected_again_all_the_same() -> None:
+    class Sticky(FakeBus):
+        def close(self) -> None:
+            super().close()
+            raise OSError("password=hunter2")
+
+    plc = FakePlc()
+    with beating(plc):
+        link = Link(Sticky(plc), QUICK, 5)
+        link.start()
+        assert link.wait_heard(PATIENCE_S)
+        plc.reachable = False
+        eventually(lambda: link.status.failures > 1)
+        plc.reachable = True
+        assert link.wait_heard(PATIENCE_S)
+        assert link.close()
+    assert state(plc) is LaneState.DOWN
+    assert Link(Sticky(plc), QUICK, 5).close(), "nor does one that was never started raise"
+
+
+def test_a_thread_that_ends_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Fatal(FakeBus):
+        def read(self) -> bytes:
+            raise SystemExit("password=hunter2")
+
+    told: list[PlcEvent] = []
+    with Link(Fatal(FakePlc()), QUICK, 5, on_event=told.append) as link:
+        eventually(lambda: not link._thread.is_alive())
+        assert [event.kind for event in told] == ["bus-down"]
+        assert not link.status.connected
+        assert "has ended: SystemExit in read, test_link.py" in link.status.last_error
+    (record,) = [r for r in caplog.records if r.levelname == "CRITICAL"]
+    assert "fake" in record.getMessage()
+    assert "hunter2" not in caplog.text
+
+
+def test_a_bus_that_hangs_is_neither_connected_nor_heard_after_the_limit() -> None:
+    released, hangs = threading.Event(), threading.Event()
+
+    class Hanging(FakeBus):
+        def read(self) -> bytes:
+            if hangs.is_set():
+                released.wait(PATIENCE_S)
+            return super().read()
+
+    plc = FakePlc()
+    with beating(plc), Link(Hanging(plc), QUICK, 5) as link:
+        link.set_state(LaneState.RUNNING)
+        assert link.wait_heard(PATIENCE_S)
+        link.publish(bag(1))
+        hangs.set()
+        eventually(lambda: not link.status.connected and not link.status.plc_alive)
+        assert link.status.state is LaneState.CONTROL_LOST
+        assert link.status.withdrawn == 1
+        released.set()
+        hangs.clear()
+        eventually(lambda: link.status.connected)
+
+
+def test_no_clear_is_shown_after_a_connection_that_took_longer_than_the_limit() -> None:
+    shown: list[set[Verdict]] = []
+
+    class Slow(FakeBus):
+        slow = False
+
+        def connect(self) -> None:
+            super().connect()
+            if self.slow:
+                time.sleep(1.5 * QUICK.plc_limit_s)
+
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            if self.slow:
+                shown.append(set(verdicts(plc).values()))
+
+    plc = FakePlc()
+    bus = Slow(plc)
+    with beating(plc), Link(bus, QUICK, 5) as link:
+        link.set_state(LaneState.RUNNING)
+        assert link.wait_heard(PATIENCE_S)
+        link.publish(bag(1))
+        eventually(lambda: verdicts(plc) == {1: Verdict.CLEAR})
+        bus.slow, plc.reachable = True, False
+        eventually(lambda: link.status.failures)
+        plc.reachable = True
+        eventually(lambda: shown)
+    assert Verdict.CLEAR not in set().union(*shown)
+
+
 def test_what_the_callers_code_raises_stops_nothing() -> None:
     def angry(event: PlcEvent) -> None:
         raise OSError(f"no room for {event.kind}")
