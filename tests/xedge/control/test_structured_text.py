@@ -20,7 +20,7 @@ from xedge.control.commands import Commands, Direction, decode_commands
 from xedge.control.image import Header, LaneState, Place, encode
 from xedge.control.rule import Item, PlcRule, RuleConfig
 from xedge.control.words import crc, to_bytes, to_words
-from xedge.types import Verdict
+from xedge.types import Reason, Verdict
 
 SOURCE: Final = Path(xedge.control.__file__).parent / "xedge.st"
 BITS: Final = {"WORD": 16, "UINT": 16, "INT": 16, "DWORD": 32, "UDINT": 32, "DINT": 32}
@@ -335,6 +335,22 @@ def test_it_knows_the_states(state: LaneState) -> None:
     for beat in (1, 2, 3):
         both.scan(list(to_words(encode(Header(beat, beat, state, 9), []))), 0, beat)
     assert both.text.Sound
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 65535) | st.integers(0, 3), st.integers(0, 65535) | st.integers(8, 14))
+def test_it_takes_no_decision_nor_reason_that_does_not_exist(decision: int, reason: int) -> None:
+    both = Both()
+    for beat in (1, 2):
+        both.scan(list(to_words(encode(Header(beat, beat, LaneState.RUNNING, 9), []))), 900, beat)
+    both.enter(0, 800)
+    place = Place(1, 0, 800, 2000, Verdict.CLEAR)
+    words = list(to_words(encode(Header(3, 3, LaneState.RUNNING, 9), [place])))
+    words[18:20] = decision, reason
+    words[22:24] = crc((*words[5:7], *words[12:22]))
+    both.scan(words, 900, 3)
+    exists = decision in set(Verdict) and reason in set(Reason)
+    assert (both.items[0][1].Taken.Bag == 1) == exists
 
 
 def test_an_extent_half_the_encoder_away_does_not_fit() -> None:
