@@ -99,7 +99,7 @@ class Board:
         self._shown = LaneState.STARTING
         self._places: list[Place | None] = [None] * PLACES
         self._decisions = 0
-        self._last_clear: Place | None = None
+        self._last: Place | None = None  # the one whose window ends last
         self._sequence = self._heartbeat = 0
         self._beat_ns: int | None = None
         self._dirty = True
@@ -138,12 +138,15 @@ class Board:
 
     @property
     def drained(self) -> bool:
-        """True when the PLC has taken everything over, and no CLEAR is of use to it any more."""
+        """True when the PLC has taken everything over, and the last bag has left its window.
+
+        That of any verdict: behind the farewell a bag is not cleared, and no longer an ALARM.
+        """
         if self.unacknowledged:
             return False
-        if self._last_clear is None or self._commands is None or not self.plc_alive:
+        if self._last is None or self._commands is None or not self.plc_alive:
             return True
-        return distance(self._commands.encoder, self._last_clear.valid_until) > 0
+        return distance(self._commands.encoder, self._last.valid_until) > 0
 
     def set_state(self, state: LaneState) -> None:
         """The lane's own state has changed."""
@@ -164,8 +167,8 @@ class Board:
             self.withheld += 1
             place = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
             events.append(PlcEvent("clear-withheld", {"bag": place.bag, "reason": reason.name}))
-        if place.verdict is Verdict.CLEAR:
-            self._last_clear = place
+        if self._last is None or distance(place.valid_until, self._last.valid_until) > 0:
+            self._last = place
         if None in self._places:
             number = self._places.index(None)
         else:

@@ -176,7 +176,7 @@ class Link:
 
         Args:
             drain_s: Seconds to wait for the PLC to take over what it has not acknowledged, and for
-                its encoder to leave the window of the last CLEAR: none counts behind the farewell.
+                its encoder to leave the last bag's window: no decision counts behind the farewell.
 
         Returns:
             False when a call of the bus hangs: its thread is then left behind.

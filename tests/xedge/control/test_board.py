@@ -375,10 +375,11 @@ def test_a_plc_that_never_writes_may_be_told_so() -> None:
     assert places[0].verdict is Verdict.CLEAR
 
 
-def test_a_board_is_drained_when_the_last_clear_can_be_of_no_use_any_more() -> None:
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_board_is_drained_when_the_last_bag_has_left_its_window(verdict: Verdict) -> None:
     talk = Talk().running()
     assert talk.board.drained
-    talk.take(decision(1))
+    talk.take(decision(1, verdict))
     talk.plc(encoder=4801)
     assert not talk.board.drained, "not taken over yet"
     talk.plc(encoder=4800, acknowledged=1)
