@@ -1,8 +1,14 @@
 """A bag, a machine, and the closed reader that DICOS files are compared with."""
 
 import datetime
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,26 +58,28 @@ def alarm() -> Decision:
 
 
 @pytest.fixture(scope="session")
-def sdicos() -> SimpleNamespace:
-    """What pydicos, the SDICOS toolkit in a wheel, makes of a file."""
-    toolkit = pytest.importorskip(
-        "pyDICOS", reason="needs pydicos (1.3.0; for Linux on x86-64 and Python 3.10, 3.11 alone)"
-    )
+def sdicos() -> Iterator[SimpleNamespace]:
+    """What pydicos, the SDICOS toolkit in a wheel, makes of a file, in a process of its own."""
+    if importlib.util.find_spec("pyDICOS") is None:
+        pytest.skip("needs pydicos (1.3.0; for Linux on x86-64 and Python 3.10, 3.11 alone)")
+    command = [sys.executable, str(Path(__file__).with_name("closed_reader.py"))]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
 
-    def read(kind: str, path: Path):
-        found, log = getattr(toolkit, kind)(), toolkit.ErrorLog()
-        taken = found.Read(toolkit.Filename(str(path)), log, None)
-        words = log.GetErrorLog().Get()
-        assert taken, words
-        assert "Error" not in words
-        return found
+        def ask(what: str, path: Path) -> Any:
+            print(json.dumps([what, str(path)]), file=process.stdin, flush=True)
+            line = process.stdout.readline()
+            assert line, f"the closed toolkit ended with {process.wait()}"
+            answer = json.loads(line)
+            assert "error" not in answer, answer["error"]
+            return answer["answer"]
 
-    def pixels(path: Path) -> np.ndarray:
-        return np.array(read("DX", path).GetXRayData().GetUnsigned16())
+        def named(what: str) -> Callable[[Path], Any]:
+            return lambda path: ask(what, path)
 
-    return SimpleNamespace(
-        toolkit=toolkit, report=lambda path: read("TDR", path), pixels=pixels,
-        refuses=lambda path: not toolkit.TDR().Read(
-            toolkit.Filename(str(path)), toolkit.ErrorLog(), None
-        ),
-    )  # fmt: skip
+        names = ("report", "pixels", "refuses", "write_report", "write_image", "write_compressed")
+        yield SimpleNamespace(**{name: named(name) for name in names})
+        process.stdin.close()

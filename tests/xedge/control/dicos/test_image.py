@@ -150,24 +150,14 @@ def test_images_of_two_scans_make_no_scan(
 
 
 def test_images_by_the_closed_toolkit_are_read(tmp_path: Path, sdicos: SimpleNamespace) -> None:
-    toolkit = sdicos.toolkit
-    image = toolkit.DX(toolkit.OBJECT_OF_INSPECTION_TYPE.enumTypeBaggage)
-    data = image.GetXRayData()
-    data.Allocate(toolkit.Volume.IMAGE_DATA_TYPE.enumUnsigned16Bit, 5, 4)
-    counts = np.arange(20, dtype=np.uint16).reshape(4, 5) * 3000
-    np.array(data.GetUnsigned16(), copy=False)[:] = counts
-    image.SetKVP(160)
-    image.SetXRayTubeCurrent(0.5)
-    image.SetImageOrientation(toolkit.Vector3Dfloat(1, 0, 0), toolkit.Vector3Dfloat(0, 1, 0))
-    image.SetImagePosition(toolkit.Point3Dfloat(0, 0, 0))
     path = tmp_path / "theirs.dcs"
-    plain = toolkit.TRANSFER_SYNTAX.enumLittleEndianExplicit
-    assert image.Write(toolkit.Filename(str(path)), toolkit.ErrorLog(), plain)
+    sdicos.write_image(path)
+    counts = np.arange(20, dtype=np.uint16).reshape(4, 5) * 3000
     read = read_image(path)
     np.testing.assert_array_equal(read.counts, counts)
     assert (read.energy, read.bag, read.reasons) == (None, None, frozenset())
     with pytest.raises(DicosError, match="wrong image"):
         read_scan(path, path)
-    assert image.Write(toolkit.Filename(str(path)), toolkit.ErrorLog())  # JPEG, its default
+    sdicos.write_compressed(path)
     with pytest.raises(DicosError, match="compressed"):
         read_image(path)

@@ -60,33 +60,8 @@ def test_only_a_clear_that_was_not_aborted_is_clear(
 
 
 def test_a_report_by_the_closed_toolkit_is_read(tmp_path: Path, sdicos: SimpleNamespace) -> None:
-    kit = sdicos.toolkit
-    day, time = kit.DcsDate(2026, 11, 25), kit.DcsTime(6, 7, 8, 9)
-    theirs = kit.TDR(kit.OBJECT_OF_INSPECTION_TYPE.enumTypeBaggage, kit.TDR_TYPE.enumMachine, 1)
-    theirs.SetTDRTypeATR(kit.DcsLongString("maker"), kit.DcsLongString("v1"),
-                         kit.Array1DDcsLongString())  # fmt: skip
-    theirs.SetContentDateAndTime(day, time)
-    theirs.SetAlarmDecision(kit.ALARM_DECISION.enumAlarm)
-    theirs.SetAlarmDecisionDateTime(day, time)
-    theirs.SetAbortFlag(kit.ABORT_FLAG.enumAbort, kit.ABORT_REASON.enumOversizeBag)
-    theirs.SetTotalProcessingTimeInMS(12.0)
-    theirs.SetScanType(kit.SCAN_TYPE.enumOperational)
-    theirs.SetImageScaleRepresentation(1)
-    image = kit.DcsUniqueIdentifier("1.2.3"), kit.DcsUniqueIdentifier("1.2.840.10008.5.1.4.1.1")
-    theirs.AddReferencedSopInstance(*image)
-    theirs.AddPotentialThreatObject(5, kit.ThreatType.enumThreatTypeBaggage)
-    theirs.SetThreatRegionOfInterest(5, kit.Point3Dfloat(1, 2, 0), kit.Point3Dfloat(3, 4, 0),
-                                     kit.Bitmap(), 0)  # fmt: skip
-    theirs.SetBaggagePTODetails(5, 0, 0, 0)
-    theirs.AddPTOAssessment(5, kit.ASSESSMENT_FLAG.enumHighThreat,
-                            kit.THREAT_CATEGORY.enumExplosive,
-                            kit.ABILITY_ASSESSMENT.enumNoInterference,
-                            kit.DcsLongText("sheet"), 0.5)  # fmt: skip
-    theirs.AddReferencedInstance(5, image[1], image[0], 0)
-    moment = kit.DcsDateTime(day, time)
-    theirs.SetPTOProcessingTime(5, moment, moment, 3.0)
-    path, log = tmp_path / "theirs.dcs", kit.ErrorLog()
-    assert theirs.Write(kit.Filename(str(path)), log), log.GetErrorLog().Get()
+    path = tmp_path / "theirs.dcs"
+    sdicos.write_report(path)
     report = read_report(path)
     assert (report.verdict, report.aborted) == (Verdict.ALARM, True)
     assert report.abort_reasons == ("OVERSIZE_BAG",)

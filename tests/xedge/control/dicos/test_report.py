@@ -80,8 +80,7 @@ def test_a_bag_that_is_not_cleared_is_unknown_with_a_reason(
     assert (d.NumberOfTotalObjects, d.NumberOfAlarmObjects) == (0, 0)
     assert "ThreatSequence" not in d
     read = sdicos.report(save(d, tmp_path / "report.dcs"))
-    assert read.GetAlarmDecision() == sdicos.toolkit.ALARM_DECISION.enumUnknownAlarmDecision
-    assert read.GetNumPTOs() == 0
+    assert read == {"alarm": "enumUnknownAlarmDecision", "objects": 0, "alarms": 0}
 
 
 def test_a_flawed_alarm_stays_an_alarm_and_says_that_there_may_be_more(
@@ -95,7 +94,7 @@ def test_a_flawed_alarm_stays_an_alarm_and_says_that_there_may_be_more(
     # Nobody looked at all of the bag: the weak object is not cleared either.
     assert d.ThreatSequence[1].ATDAssessmentSequence[0].ATDAssessmentFlag == "UNKNOWN"
     read = sdicos.report(save(d, tmp_path / "report.dcs"))
-    assert read.GetAlarmDecision() == sdicos.toolkit.ALARM_DECISION.enumAlarm
+    assert read["alarm"] == "enumAlarm"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_an_alarm_without_a_box_marks_the_whole_bag(
     assert "ATDAssessmentProbability" not in assessment
     assert d.NumberOfAlarmObjects == 1
     blind = report(bare, images=())  # and without a scan
-    assert sdicos.report(save(blind, tmp_path / "b.dcs")).GetNumAlarmObjects() == 1
+    assert sdicos.report(save(blind, tmp_path / "b.dcs"))["alarms"] == 1
     # What is to be proved: the closed reader refuses an alarm without objects.
     del d.ThreatSequence
     d.NumberOfTotalObjects = d.NumberOfAlarmObjects = 0
@@ -165,15 +164,14 @@ def test_any_decision_is_a_report_that_both_readers_take(
     if verdict is Verdict.CLEAR and wrong:
         expected = Verdict.NOT_CLEARED
     assert read.verdict is expected
-    words = sdicos.toolkit.ALARM_DECISION
-    assert theirs.GetAlarmDecision() == {
-        Verdict.CLEAR: words.enumClear, Verdict.ALARM: words.enumAlarm,
-        Verdict.NOT_CLEARED: words.enumUnknownAlarmDecision}[expected]  # fmt: skip
+    assert theirs["alarm"] == {
+        Verdict.CLEAR: "enumClear", Verdict.ALARM: "enumAlarm",
+        Verdict.NOT_CLEARED: "enumUnknownAlarmDecision"}[expected]  # fmt: skip
     assert read.aborted == (wrong or verdict is Verdict.NOT_CLEARED)
     assert bool(read.abort_reasons) == read.aborted
     threats = [o for o in read.objects if o.assessment == "THREAT"]
-    assert theirs.GetNumPTOs() == len(read.objects) >= len(found)
-    assert theirs.GetNumAlarmObjects() == len(threats)
+    assert theirs["objects"] == len(read.objects) >= len(found)
+    assert theirs["alarms"] == len(threats)
     if verdict is Verdict.ALARM:
         assert threats
     for one, row in zip(read.objects, found, strict=False):
