@@ -361,7 +361,7 @@ def test_signals_of_the_command(
     lane_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process itself: ready, reload on SIGHUP, an end in good order on SIGTERM."""
-    path = lane_file(None, lane="alarm_threshold = 0.5", control="drain_s = 60")
+    path = lane_file(None, lane="alarm_threshold = 0.5", control="drain_s = 2")
     notified = tmp_path / "notify"
     environment = os.environ | {
         "NOTIFY_SOCKET": str(notified),
