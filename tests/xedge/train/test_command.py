@@ -60,7 +60,7 @@ def test_the_list_names_the_system_that_a_recipe_inherits() -> None:
     ("words", "expected"),
     [
         (["atss-t"], ["atss-tiny"]),
-        (["atss-tiny", "--on", "simulated-f"], ["simulated-for-sixray"]),
+        (["atss-tiny", "--on", "simulated-th"], ["simulated-three"]),
         (["no-such-recipe/"], ["no-such-recipe/"]),  # a path: the shell looks for files
     ],
 )
