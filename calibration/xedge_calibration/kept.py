@@ -6,7 +6,7 @@ convolutions only, since nothing else is computed in eight bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import onnx_ir as ir
@@ -122,12 +122,3 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("gates", "a sigmoid magnifies their steps, and they cost little", gates),
     Rule("predictors", "near scores become ties, and boxes jump by a step", predictors),
 )  # fmt: skip
-
-
-def kept_in_float(graph: ir.Graph, rules: Iterable[Rule] = RULES) -> dict[ir.Node, str]:
-    """The convolutions that stay in float, each with the name of the first rule that says so."""
-    found: dict[ir.Node, str] = {}
-    for rule in rules:
-        for node in rule.find(graph):
-            found.setdefault(node, rule.name)
-    return found

@@ -17,10 +17,10 @@ from types import MappingProxyType
 from typing import Final
 
 import onnx_ir as ir
-from xedge_export.precision import consumers, is_constant
+from xedge_export.precision import consumers, is_constant, kept
 
 from xedge.errors import CalibrationError, ConfigError
-from xedge_calibration.kept import convolutions, kept_in_float
+from xedge_calibration.kept import RULES, convolutions
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def place(graph: ir.Graph, form: Form, keep: Collection[str] = ()) -> Placement:
             found=", ".join(unknown),
             remedy="Take the names from the graph",
         )
-    floats = {str(n.name): why for n, why in kept_in_float(graph).items()}
+    floats = {str(n.name): why for n, why in kept(graph, RULES).items()}
     floats |= dict.fromkeys(keep, "asked for")
     chosen = [node for name, node in by_name.items() if name not in floats]
     if not chosen:

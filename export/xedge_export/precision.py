@@ -133,7 +133,7 @@ RULES: Final[tuple[Rule, ...]] = (
 
 
 def kept(graph: ir.Graph, rules: Iterable[Rule] = RULES) -> dict[ir.Node, str]:
-    """The nodes that stay in float32, each with the name of the first rule that says so."""
+    """The nodes that stay in float, each with the name of the first rule that says so."""
     found: dict[ir.Node, str] = {}
     for rule in rules:
         for node in rule.find(graph):

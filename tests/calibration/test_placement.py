@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from xedge_calibration.kept import kept_in_float
+from xedge_calibration.kept import RULES
 from xedge_calibration.placement import FORMS, place
+from xedge_export.precision import kept
 
 from xedge.errors import CalibrationError, ConfigError
 
@@ -67,7 +68,7 @@ def reasons(body: str, weights: dict[str, tuple[int, ...]]) -> dict[str, str]:
     model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(proto))
     for node in model.graph:
         node.name = str(node.outputs[0].name).replace("__", "/")
-    return {str(n.name): why for n, why in kept_in_float(model.graph).items()}
+    return {str(n.name): why for n, why in kept(model.graph, RULES).items()}
 
 
 W = (8, 8, 1, 1)

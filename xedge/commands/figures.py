@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from xedge.control.link import LinkStatus
@@ -20,20 +20,16 @@ def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: fl
     """The figures as Prometheus reads them, version 0.0.4 of its text format."""
     name = _quoted(lane)
     lines = [
-        "# HELP xedge_decisions_total Decisions by verdict.",
-        "# TYPE xedge_decisions_total counter",
-        *(f"xedge_decisions_total{{lane={name},verdict={_quoted(verdict.name)}}} "
-          f"{tally.verdicts[verdict]}" for verdict in Verdict),
-        "# HELP xedge_not_cleared_total Decisions that are NOT_CLEARED, by reason.",
-        "# TYPE xedge_not_cleared_total counter",
-        *(f"xedge_not_cleared_total{{lane={name},reason={_quoted(reason.name)}}} "
-          f"{tally.reasons[reason]}" for reason in Reason if reason is not Reason.NONE),
-        "# HELP xedge_late_total Decisions made after their deadline.",
-        "# TYPE xedge_late_total counter",
-        f"xedge_late_total{{lane={name}}} {tally.late}",
-        "# HELP xedge_quiet_seconds Seconds since the lane last worked.",
-        "# TYPE xedge_quiet_seconds gauge",
-        f"xedge_quiet_seconds{{lane={name}}} {quiet_s:.3f}",
+        *_family("decisions_total", "counter", "Decisions by verdict.", (
+            (f"lane={name},verdict={_quoted(verdict.name)}", str(tally.verdicts[verdict]))
+            for verdict in Verdict)),
+        *_family("not_cleared_total", "counter", "Decisions that are NOT_CLEARED, by reason.", (
+            (f"lane={name},reason={_quoted(reason.name)}", str(tally.reasons[reason]))
+            for reason in Reason if reason is not Reason.NONE)),
+        *_family("late_total", "counter", "Decisions made after their deadline.",
+                 [(f"lane={name}", str(tally.late))]),
+        *_family("quiet_seconds", "gauge", "Seconds since the lane last worked.",
+                 [(f"lane={name}", f"{quiet_s:.3f}")]),
     ]  # fmt: skip
     figures: tuple[tuple[str, str, str, Callable[[LinkStatus], float]], ...] = (
         ("connected", "gauge", "1 while the bus works.", lambda s: s.connected),
@@ -51,12 +47,19 @@ def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: fl
         ("quiet_seconds", "gauge", "Seconds since the bus last worked.", lambda s: s.quiet_s),
     )
     for figure, kind, what, value in figures:
-        lines += [f"# HELP xedge_bus_{figure} {what}", f"# TYPE xedge_bus_{figure} {kind}"]
-        lines += [
-            f"xedge_bus_{figure}{{lane={name},bus={_quoted(link.bus)}}} {float(value(link)):.15g}"
-            for link in links
-        ]
+        lines += _family(f"bus_{figure}", kind, what, (
+            (f"lane={name},bus={_quoted(link.bus)}", f"{float(value(link)):.15g}")
+            for link in links))  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _family(figure: str, kind: str, what: str, samples: Iterable[tuple[str, str]]) -> list[str]:
+    """The lines of one figure: what it is, and its labels and values."""
+    return [
+        f"# HELP xedge_{figure} {what}",
+        f"# TYPE xedge_{figure} {kind}",
+        *(f"xedge_{figure}{{{labels}}} {value}" for labels, value in samples),
+    ]
 
 
 def _quoted(text: str) -> str:

@@ -22,13 +22,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLong
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from xedge.control.ads_server import AdsServer
-from xedge.control.bus import Claim, fit, machine
+from xedge.control.bus import Claim, fit, machine, overwritten, require_option
 from xedge.control.commands import COMMAND_BYTES, SILENT
 from xedge.control.image import IMAGE_BYTES
-from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
+from xedge.errors import BusError, BusNotInstalled, BusRefused
 
 if TYPE_CHECKING:
     import pyads
@@ -74,11 +75,7 @@ class AdsOptions:
     timeout_s: float = 1.0
 
     def __post_init__(self) -> None:
-        def require(holds: bool, name: str, expected: str, found: object) -> None:
-            if not holds:
-                raise ConfigError(f"ads: {name} cannot be used", expected=expected,
-                                  found=str(found))  # fmt: skip
-
+        require = partial(require_option, "ads")
         require(bool(self.host) and ":" not in self.host, "host", "a name or an IPv4 address",
                 self.host or "nothing")  # fmt: skip
         for name in ("port", "ams_port"):
@@ -256,10 +253,8 @@ class AdsBus:
                 self._limit_s,
             )
             if shown != written:
-                raise BusError(
-                    f"{self}: the decision image in the PLC is not what was written",
-                    expected="one writer of this variable, and a PLC that keeps it",
-                    remedy="Look for another client, or for a PLC that was restarted",
+                raise overwritten(
+                    self, "one writer of this variable, and a PLC that keeps it", "client"
                 )
         return commands
 

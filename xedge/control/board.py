@@ -58,7 +58,10 @@ class BoardConfig:
         if not 0 <= self.reverse_counts <= MOST_COUNTS:
             raise ConfigError("reverse_counts cannot be used", found=str(self.reverse_counts),
                               expected=f"0 to {MOST_COUNTS}")  # fmt: skip
-        for name in ("beat_s", "plc_limit_s"):
+        self._require_seconds("beat_s", "plc_limit_s")
+
+    def _require_seconds(self, *names: str) -> None:
+        for name in names:
             value = float(getattr(self, name))
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name} cannot be used", expected="above 0", found=str(value))

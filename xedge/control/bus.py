@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from xedge.errors import ConfigError
+from xedge.errors import BusError, ConfigError
 
 
 class Bus(Protocol):
@@ -207,6 +207,31 @@ def require_private(path: Path) -> None:
     if mode & 0o077:
         raise ConfigError(f"others can read the secret in {path}", expected="mode 600",
                           found=f"{mode & 0o777:o}", remedy=f"chmod 600 {path}")  # fmt: skip
+
+
+def require_option(kind: str, holds: bool, name: str, expected: str, found: object) -> None:
+    """Return nothing when an option of a bus ``holds``.
+
+    Raises:
+        ConfigError: When it does not; the message names kind and option.
+    """
+    if not holds:
+        raise ConfigError(f"{kind}: {name} cannot be used", expected=expected, found=str(found))
+
+
+def overwritten(bus: Bus, expected: str, other: str) -> BusError:
+    """The error of a bus that reads another image in the PLC than it wrote.
+
+    Args:
+        bus: The bus.
+        expected: What is, when all is well.
+        other: What else may have written there.
+    """
+    return BusError(
+        f"{bus}: the decision image in the PLC is not what was written",
+        expected=expected,
+        remedy=f"Look for another {other}, or for a PLC that was restarted",
+    )
 
 
 def fit(data: bytes, size: int) -> bytes:

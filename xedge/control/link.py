@@ -17,7 +17,7 @@ from typing import Final
 from xedge.control.board import Board, BoardConfig, PlcEvent
 from xedge.control.bus import Bus
 from xedge.control.image import LaneState
-from xedge.errors import ConfigError, LaneError, XedgeError
+from xedge.errors import LaneError, XedgeError
 from xedge.types import Decision
 
 LOG: Final = logging.getLogger("xedge.link")
@@ -44,10 +44,7 @@ class LinkConfig(BoardConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("poll_s", "retry_first_s", "retry_most_s"):
-            value = float(getattr(self, name))
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} cannot be used", expected="above 0", found=str(value))
+        self._require_seconds("poll_s", "retry_first_s", "retry_most_s")
 
 
 @dataclass(frozen=True)

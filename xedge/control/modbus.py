@@ -18,7 +18,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from xedge.control.bus import Claim, fit, listening, machine
+from xedge.control.bus import Claim, fit, listening, machine, overwritten
 from xedge.control.commands import COMMAND_BYTES, COMMAND_WORDS, SILENT
 from xedge.control.image import IMAGE_BYTES, IMAGE_WORDS
 from xedge.control.modbus_server import RegisterServer
@@ -139,10 +139,8 @@ class ModbusBus:
         if isinstance(self._end, _Master) and self._written is not None:
             shown = to_bytes(self._end.read(self._options.image_address, IMAGE_WORDS))
             if shown != self._written:
-                raise BusError(
-                    f"{self}: the decision image in the PLC is not what was written",
-                    expected="one master for these registers, and a PLC that keeps them",
-                    remedy="Look for another master, or for a PLC that was restarted",
+                raise overwritten(
+                    self, "one master for these registers, and a PLC that keeps them", "master"
                 )
         words = self._end.read(self._options.command_address, COMMAND_WORDS)
         return fit(to_bytes(words), COMMAND_BYTES)

@@ -17,10 +17,11 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from xedge.control.bus import Claim, Secret, fit, machine, require_private
+from xedge.control.bus import Claim, Secret, fit, machine, require_option, require_private
 from xedge.control.commands import COMMAND_BYTES
 from xedge.control.image import IMAGE_BYTES
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
@@ -72,11 +73,7 @@ class MqttOptions:
     timeout_s: float = 1.0
 
     def __post_init__(self) -> None:
-        def require(holds: bool, name: str, expected: str, found: object) -> None:
-            if not holds:
-                raise ConfigError(f"mqtt: {name} cannot be used", expected=expected,
-                                  found=str(found))  # fmt: skip
-
+        require = partial(require_option, "mqtt")
         require(bool(self.host), "host", "a name or an address", "nothing")
         require(0 < self.port < 65536, "port", "1 to 65535", self.port)
         wild = not self.topic or any(c in self.topic for c in "+#\0") or self.topic[0] == "$"

@@ -21,16 +21,17 @@ import threading
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from xedge.control.bus import Claim, Secret, fit, listening
+from xedge.control.bus import Claim, Secret, fit, listening, require_option
 from xedge.control.commands import COMMAND_BYTES
 from xedge.control.image import IMAGE_BYTES
 from xedge.control.opcua_gate import Gate, Identity, Trusted, load_identity
 from xedge.control.opcua_server import NAMESPACE, LaneServer
 from xedge.control.words import to_bytes, to_words
-from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError, XedgeError
+from xedge.errors import BusError, BusNotInstalled, BusRefused, XedgeError
 
 if TYPE_CHECKING:
     from asyncua import Client
@@ -88,11 +89,7 @@ class OpcUaOptions:
     timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
-        def require(holds: bool, name: str, expected: str, found: object) -> None:
-            if not holds:
-                raise ConfigError(f"opcua: {name} cannot be used", expected=expected,
-                                  found=str(found))  # fmt: skip
-
+        require = partial(require_option, "opcua")
         require(bool(self.host), "host", "a name or an address", "nothing")
         require(0 < self.port < 65536, "port", "1 to 65535", self.port)
         require(self.security in (SECURED, OPEN), "security", f"{SECURED} or {OPEN}", self.security)

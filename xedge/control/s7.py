@@ -19,12 +19,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from xedge.control.bus import Claim, fit, machine
+from xedge.control.bus import Claim, fit, machine, overwritten, require_option
 from xedge.control.commands import COMMAND_BYTES
 from xedge.control.image import IMAGE_BYTES
-from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
+from xedge.errors import BusError, BusNotInstalled, BusRefused
 
 if TYPE_CHECKING:
     from snap7.connection import ISOTCPConnection
@@ -71,11 +72,7 @@ class S7Options:
     timeout_s: float = 1.0
 
     def __post_init__(self) -> None:
-        def require(holds: bool, name: str, expected: str, found: object) -> None:
-            if not holds:
-                raise ConfigError(f"s7: {name} cannot be used", expected=expected,
-                                  found=str(found))  # fmt: skip
-
+        require = partial(require_option, "s7")
         require(bool(self.host), "host", "an address", "nothing")
         for name, least, most in (
             ("port", 1, 65_535), ("rack", 0, 7), ("slot", 0, 31), ("image_db", 1, 65_535),
@@ -218,10 +215,8 @@ class S7Bus:
             if self._written is not None and self._written != self._bytes(
                 protocol, options.image_db, options.image_offset, IMAGE_BYTES
             ):
-                raise BusError(
-                    f"{self}: the decision image in the PLC is not what was written",
-                    expected="one writer of this data block, and a PLC that keeps it",
-                    remedy="Look for another client, or for a PLC that was restarted",
+                raise overwritten(
+                    self, "one writer of this data block, and a PLC that keeps it", "client"
                 )
             return self._bytes(protocol, options.command_db, options.command_offset,
                                COMMAND_BYTES)  # fmt: skip
