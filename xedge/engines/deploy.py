@@ -56,14 +56,22 @@ def load_variant(
             does not reproduce the golden answer.
         BundleError: When the bundle has no such variant.
     """
+    return load_chosen(bundle, engine, threads, variant)[0]
+
+
+def load_chosen(
+    bundle: Bundle, engine: str = "auto", threads: int | None = None, variant: str = "auto"
+) -> tuple[Engine, Chosen]:
+    """What `load_variant` returns, and how it was chosen: what `verify` holds it against."""
     name = "fp32" if variant == "auto" else variant
     kept, cache = None, None
     try:
         cache = EngineCache()
         kept = recall(cache, bundle.sha256, engine) if variant == "auto" else None
     except EngineCacheError as error:
-        warnings.warn(f"engines are not kept: {error}", RuntimeWarning, stacklevel=3)
-    return _load(bundle, kept or Chosen(engine, name, name), threads, Building(cache))
+        warnings.warn(f"engines are not kept: {error}", RuntimeWarning, stacklevel=4)
+    chosen = kept or Chosen(engine, name, name)
+    return _load(bundle, chosen, threads, Building(cache)), chosen
 
 
 def compile_bundle(
@@ -166,7 +174,7 @@ def _lowered(bundle: Bundle, engine: str, variant: str) -> Chosen | None:
 
 
 def _load(bundle: Bundle, chosen: Chosen, threads: int | None, how: Building) -> Engine:
-    how = dataclasses.replace(how, accept=lambda engine: _verify(bundle, chosen, engine))
+    how = dataclasses.replace(how, accept=lambda engine: verify(bundle, chosen, engine))
     return engines.load(bundle.model(chosen.graph), chosen.engine, threads, how)
 
 
@@ -174,14 +182,19 @@ def _verified(bundle: Bundle, chosen: Chosen, threads: int | None, how: Building
     """The engine, accepted now: one from the cache may have been accepted long ago."""
     engine = _load(bundle, chosen, threads, how)
     try:
-        _verify(bundle, chosen, engine)
+        verify(bundle, chosen, engine)
     except BaseException:
         engine.close()
         raise
     return engine
 
 
-def _verify(bundle: Bundle, chosen: Chosen, engine: Engine) -> None:
+def verify(bundle: Bundle, chosen: Chosen, engine: Engine) -> None:
+    """Nothing, when an engine keeps the contract and reproduces the bundle's golden answer.
+
+    Raises:
+        EngineError: When it does not.
+    """
     check_contract(engine, bundle.spec)
     verify_golden(bundle, engine, chosen.variant, tolerance(bundle, chosen.engine, chosen.variant))
 
