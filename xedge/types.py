@@ -204,6 +204,8 @@ class Decision:
         latency_ns: From the bag's last line to this decision.
         late: True when the deadline had passed before the bag was decided.
         reasons: All that was wrong with the scan, `reason` among them.
+        ladder: What screened each window, in their order: ``full``, or the name of a lower rung
+            when time ran short; ``skipped``, ``failed``, or empty text when there was no answer.
     """
 
     bag: int
@@ -215,3 +217,4 @@ class Decision:
     latency_ns: int = 0
     late: bool = False
     reasons: frozenset[Reason] = frozenset()
+    ladder: tuple[str, ...] = ()

@@ -28,6 +28,8 @@ def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: fl
             for reason in Reason if reason is not Reason.NONE)),
         *_family("late_total", "counter", "Decisions made after their deadline.",
                  [(f"lane={name}", str(tally.late))]),
+        *_family("degraded_total", "counter", "Bags not screened by the full model throughout.",
+                 [(f"lane={name}", str(tally.degraded))]),
         *_family("quiet_seconds", "gauge", "Seconds since the lane last worked.",
                  [(f"lane={name}", f"{quiet_s:.3f}")]),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xedge.commands.judge import JudgedBag
-from xedge.lane.report import LaneReport
+from xedge.lane.report import LaneReport, lower_rungs
 from xedge.types import Decision, Detections, Verdict
 
 STYLES = {Verdict.ALARM: "bold red", Verdict.CLEAR: "green", Verdict.NOT_CLEARED: "bold yellow"}
@@ -69,7 +69,8 @@ class DecisionTable:
         verdict = decision.verdict
         self._verdicts.append(verdict)
         others = decision.reasons - {decision.reason}
-        flags = f" [{', '.join(sorted(r.name for r in others))}]" if others else ""
+        named = [*sorted(r.name for r in others), *lower_rungs(decision)]
+        flags = f" [{', '.join(named)}]" if named else ""
         said = verdict.name if verdict is not Verdict.NOT_CLEARED else (
             f"{verdict.name} {decision.reason.name}"
         )  # fmt: skip
@@ -138,6 +139,10 @@ def summary(report: LaneReport) -> Table:
             f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {most:.0f} ms from a bag's last line; "
             f"{report.late} late",
         )
+    if report.tally.degraded:
+        windows = ", ".join(f"{n} by {name}" for name, n in sorted(report.tally.windows.items())
+                            if name)  # fmt: skip
+        table.add_row("ladder", f"{report.tally.degraded} bags short of time; windows {windows}")
     table.add_row(
         "speed",
         f"{report.belt_s:.1f} s of belt in {report.busy_s:.1f} s of work: "

@@ -139,6 +139,8 @@ class Screening:
             said.append(f"{ledger.missing_lines} lines never came")
         reasons = lane.to_dict()["not_cleared_by_reason"]
         said += [f"{n} not cleared ({name})" for name, n in sorted(reasons.items())]
+        if lane.tally.degraded:
+            said.append(f"{lane.tally.degraded} not screened by the full model throughout")
         if lane.late:
             said.append(f"{lane.late} decided late")
         if not ledger.balanced:

@@ -10,6 +10,16 @@ from xedge.scanner.cutter import CutterConfig
 from xedge.scanner.windows import WindowPlan
 from xedge.spec import ModelSpec
 
+FULL = "full"
+"""The name of the highest rung of every ladder: the model that a lane was given."""
+
+
+SKIPPED = "skipped"
+"""In the place of a rung's name: no time was left for the window."""
+
+FAILED = "failed"
+"""In the place of a rung's name: the engine failed at the window."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaneConfig:
@@ -23,6 +33,8 @@ class LaneConfig:
         bag_limit_s: Seconds from a bag's first line within which it must be decided, whatever the
             encoder says: a stuck encoder looks like a stopped belt.
         alarm_threshold: A bag with a detection of this score or a better one is an ALARM.
+        clear_by: The rungs of the ladder (`ladder.Rung`) that may clear a bag; a bag with a window
+            that was screened by another one is NOT_CLEARED, TIMEOUT, unless it alarms.
         nms_iou: Overlap above which the weaker of two boxes of one class is dropped.
         windows: How scans are cut into windows; must fit the model.
         cutter: How bags are told from air.
@@ -41,6 +53,7 @@ class LaneConfig:
     deadline_counts: int = 1613
     bag_limit_s: float = 60.0
     alarm_threshold: float = 0.4
+    clear_by: tuple[str, ...] = (FULL,)
     nms_iou: float = 0.6
     windows: WindowPlan = field(default_factory=WindowPlan)
     cutter: CutterConfig = field(default_factory=CutterConfig)
@@ -62,6 +75,10 @@ class LaneConfig:
         for name in ("max_open_bags", "max_queued_windows", "max_queued_strips"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"a lane's {name} cannot be used", expected="1 or more")
+        if FULL not in self.clear_by or not all(self.clear_by):
+            raise ConfigError("a lane's clear_by cannot be used",
+                              expected=f"{FULL}, and the names of other rungs",
+                              found=repr(self.clear_by))  # fmt: skip
 
     @staticmethod
     def for_model(

@@ -7,20 +7,22 @@ A bag goes through three states::
         +------ too late -----+---------------------------> decided (TIMEOUT)
 
 Bags are decided strictly in the order in which they began, each exactly once. Until then a bag
-is NOT_CLEARED: nothing in here makes CLEAR but `LaneCore._verdict`, at the moment of emission.
+is NOT_CLEARED: nothing makes CLEAR but `verdict.decide`, at the moment of emission.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
-from xedge.lane.config import LaneConfig
+from xedge.lane.bag import Bag
+from xedge.lane.config import FAILED, SKIPPED, LaneConfig
 from xedge.lane.events import (
     Action,
     Cancel,
+    Due,
     Emit,
     Event,
     Interrupted,
@@ -35,25 +37,12 @@ from xedge.lane.events import (
 )
 from xedge.lane.ledger import Ledger
 from xedge.lane.odometer import Odometer
-from xedge.scanner import windows
+from xedge.lane.verdict import decide
 from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
 from xedge.scanner.flatfield import FlatField
 from xedge.scanner.health import DetectorHealth, DetectorMonitor
 from xedge.scanner.intake import Admission, Intake, Refusal
-from xedge.types import I64, U16, Decision, Detections, Reason, Scan, Strip, Verdict
-
-WORST_FIRST = (
-    Reason.TIMEOUT,
-    Reason.USER_INTERRUPT,
-    Reason.OVERLOAD,
-    Reason.ENGINE_FAILED,
-    Reason.DETECTOR_FAULT,
-    Reason.BAD_LINES,
-    Reason.INCOMPLETE_SCAN,
-    Reason.OVERSIZE_BAG,
-    Reason.CLIPPED_BAG,
-)
-"""Of several reasons, the first in this order is the decision's `reason`."""
+from xedge.types import I64, Reason, Strip
 
 HOLE_REASON = {
     Refusal.WRONG_WIDTH: Reason.BAD_LINES,
@@ -64,40 +53,8 @@ HOLE_REASON = {
 }
 """What refused lines say of the bag they belong to; a standing belt harms none."""
 
-
-@dataclass(eq=False)
-class _Bag:
-    """A bag from its first line to its decision."""
-
-    number: int
-    opened_ns: int
-    low: U16
-    high: U16
-    encoder: I64
-    lines: int = 0
-    first_line: int = 0
-    head_encoder: int = 0
-    tail_encoder: int = 0
-    tail_ns: int = 0
-    ended: bool = False
-    stored: bool = True
-    windows: int = 0
-    pending: int = 0
-    reasons: set[Reason] = field(default_factory=set)
-    parts: dict[int, Detections] = field(default_factory=dict)
-    starts: dict[int, int] = field(default_factory=dict)
-
-    def append(self, lines: Lines) -> None:
-        """Take the next lines of the scan."""
-        if not self.lines:
-            self.first_line, self.head_encoder = int(lines.counter[0]), int(lines.encoder[0])
-        self.tail_encoder, self.tail_ns = int(lines.encoder[-1]), int(lines.time_ns[-1])
-        end = self.lines + len(lines)
-        if self.stored:
-            self.low[self.lines : end] = lines.low
-            self.high[self.lines : end] = lines.high
-            self.encoder[self.lines : end] = lines.encoder
-        self.lines = end
+DUE_STEP_NS = 5_000_000
+"""A bag's deadline is told anew when it has moved by more: it moves a little with every strip."""
 
 
 class LaneCore:
@@ -115,8 +72,8 @@ class LaneCore:
         self._intake = Intake(flat_field.elements, config.counts_per_line)
         self._cutter = BagCutter(config.cutter)
         self._ledger = Ledger()
-        self._queue: deque[_Bag] = deque()  # bags without a decision, in their order
-        self._scanning: _Bag | None = None  # the bag under the beam, decided or not
+        self._queue: deque[Bag] = deque()  # bags without a decision, in their order
+        self._scanning: Bag | None = None  # the bag under the beam, decided or not
         self._asked: set[tuple[int, int]] = set()  # windows not answered yet
         self._ended = False
         self._captured_ns: int | None = None
@@ -166,7 +123,7 @@ class LaneCore:
         elif isinstance(event, WindowDone):
             self._take_result(event, out)
         elif isinstance(event, WindowFailed):
-            self._take_failure(event.bag, event.index, event.error, out)
+            self._take_failure(event, out)
         elif isinstance(event, Retuned):
             self._config = replace(self._config, alarm_threshold=event.alarm_threshold)
             out.append(Note("retuned", {"alarm_threshold": event.alarm_threshold}))
@@ -181,6 +138,7 @@ class LaneCore:
             for bag in self._queue:
                 bag.reasons.add(Reason.USER_INTERRUPT)
         self._decide_what_can_be(now_ns, out)
+        self._tell_deadlines(now_ns, out)
         return tuple(out)
 
     # Lines
@@ -248,37 +206,27 @@ class LaneCore:
                 self._begin(piece.bag, now_ns, out)
             elif isinstance(piece, BagLines):
                 self._ledger.bag_lines += len(piece.lines)
-                self._grow(piece.lines, out)
+                self._grow(piece.lines, now_ns, out)
             else:
-                self._end(piece, out)
+                self._end(piece, now_ns, out)
 
     def _begin(self, number: int, now_ns: int, out: list[Action]) -> None:
         stored = len(self._queue) < self._config.max_open_bags
-        room = self._config.cutter.max_bag_lines + self._config.cutter.margin_lines if stored else 0
-        bag = _Bag(
-            number,
-            now_ns,
-            np.empty((room, self._elements), np.uint16),
-            np.empty((room, self._elements), np.uint16),
-            np.empty(room, np.int64),
-            stored=stored,
-        )
-        if not stored:
-            bag.reasons.add(Reason.OVERLOAD)
+        bag = Bag.begin(number, now_ns, self._elements, self._config, stored=stored)
         self._ledger.bags_in += 1
         self._queue.append(bag)
         self._scanning = bag
         out.append(Note("bag-begun", {"bag": number}))
 
-    def _grow(self, lines: Lines, out: list[Action]) -> None:
+    def _grow(self, lines: Lines, now_ns: int, out: list[Action]) -> None:
         bag = self._scanning
         if bag is None or bag not in self._queue:
             return  # decided before its end: its lines are booked, and needed no more
         bag.append(lines)
         for start in self._config.windows.ready(bag.lines, bag.windows):
-            self._ask(bag, start, out)
+            self._ask(bag, start, now_ns, out)
 
-    def _end(self, ended: BagEnded, out: list[Action]) -> None:
+    def _end(self, ended: BagEnded, now_ns: int, out: list[Action]) -> None:
         bag, self._scanning = self._scanning, None
         out.append(Note("bag-ended", {"bag": ended.bag, "tail_encoder": ended.tail_encoder}))
         if bag is None or bag not in self._queue:
@@ -287,11 +235,11 @@ class LaneCore:
         bag.reasons |= ended.reasons
         bag.tail_encoder, bag.tail_ns = ended.tail_encoder, ended.tail_ns
         for start in self._config.windows.starts(bag.lines)[bag.windows :]:
-            self._ask(bag, start, out)
+            self._ask(bag, start, now_ns, out)
 
     # Windows
 
-    def _ask(self, bag: _Bag, start: int, out: list[Action]) -> None:
+    def _ask(self, bag: Bag, start: int, now_ns: int, out: list[Action]) -> None:
         index = bag.windows
         bag.windows += 1
         if not bag.stored:
@@ -305,9 +253,10 @@ class LaneCore:
         bag.starts[index] = start
         bag.pending += 1
         self._asked.add((bag.number, index))
-        out.append(RunWindow(bag.number, index, start, planes))
+        bag.told_ns = self._due_ns(bag, now_ns)
+        out.append(RunWindow(bag.number, index, start, planes, bag.told_ns))
 
-    def _answered(self, number: int, index: int, out: list[Action]) -> _Bag | None:
+    def _answered(self, number: int, index: int, out: list[Action]) -> Bag | None:
         """The undecided bag that was waiting for this answer, if there is one."""
         if (number, index) not in self._asked:
             out.append(Note("answer-unasked", {"bag": number, "window": index}))
@@ -322,14 +271,23 @@ class LaneCore:
     def _take_result(self, event: WindowDone, out: list[Action]) -> None:
         found = event.detections
         if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
-            self._take_failure(event.bag, event.index, "values that are not finite", out)
+            self._take_failure(
+                WindowFailed(event.bag, event.index, "values that are not finite"), out
+            )
         elif (bag := self._answered(event.bag, event.index, out)) is not None:
             bag.parts[event.index] = found
+            bag.rungs[event.index] = event.rung
 
-    def _take_failure(self, number: int, index: int, error: str, out: list[Action]) -> None:
-        if (bag := self._answered(number, index, out)) is not None:
-            bag.reasons.add(Reason.ENGINE_FAILED)
-            out.append(Note("window-failed", {"bag": number, "window": index, "error": error}))
+    def _take_failure(self, event: WindowFailed, out: list[Action]) -> None:
+        if (bag := self._answered(event.bag, event.index, out)) is None:
+            return
+        bag.reasons.add(event.reason)
+        bag.rungs[event.index] = SKIPPED if event.reason is Reason.TIMEOUT else FAILED
+        fields = {"bag": event.bag, "window": event.index}
+        if event.reason is Reason.TIMEOUT:  # not an error: the engine was busy elsewhere
+            out.append(Note("window-skipped", fields))
+        else:
+            out.append(Note("window-failed", fields | {"error": event.error}))
 
     # Decisions
 
@@ -345,53 +303,27 @@ class LaneCore:
             if bag.pending:
                 out.append(Cancel(bag.number))
             self._ledger.decisions += 1
-            out.append(self._decide(bag, late, now_ns))
+            decision = decide(bag, self._config, self._elements, late=late, now_ns=now_ns)
+            out.append(Emit(decision, bag.scan(decision.reasons)))
 
-    def _late(self, bag: _Bag, now_ns: int) -> bool:
+    def _late(self, bag: Bag, now_ns: int) -> bool:
         if now_ns - bag.opened_ns >= self._config.bag_limit_ns:
             return True
         reached = self._odometer.reached(now_ns) if bag.ended else None
         return reached is not None and reached >= bag.tail_encoder + self._config.deadline_counts
 
-    def _decide(self, bag: _Bag, late: bool, now_ns: int) -> Emit:
-        found = windows.merge(
-            [(bag.starts[k], bag.parts[k]) for k in sorted(bag.parts)],
-            self._config.windows,
-            max(1, bag.lines),
-            self._config.nms_iou,
-            self._elements,
-        )
-        reasons = bag.reasons | ({Reason.TIMEOUT} if late else set())
-        verdict = self._verdict(found, reasons, late)
-        reason = next((r for r in WORST_FIRST if r in reasons), Reason.NONE)
-        decision = Decision(
-            bag=bag.number,
-            verdict=verdict,
-            reason=reason if verdict is Verdict.NOT_CLEARED else Reason.NONE,
-            encoder_head=bag.head_encoder,
-            encoder_tail=bag.tail_encoder,
-            detections=found,
-            latency_ns=max(0, now_ns - bag.tail_ns),
-            late=late,
-            reasons=frozenset(reasons),
-        )
-        return Emit(decision, self._scan(bag, decision) if bag.stored else None)
+    def _due_ns(self, bag: Bag, now_ns: int) -> int:
+        """When a bag will be late, at the earliest, if the belt keeps its pace."""
+        limit_ns = bag.opened_ns + self._config.bag_limit_ns
+        place = bag.tail_encoder + self._config.deadline_counts
+        reached_ns = self._odometer.due_ns(place, now_ns)
+        return limit_ns if reached_ns is None else min(limit_ns, reached_ns)
 
-    def _verdict(self, found: Detections, reasons: set[Reason], late: bool) -> Verdict:
-        if late:
-            return Verdict.NOT_CLEARED
-        if len(found) and float(found.scores[0]) >= self._config.alarm_threshold:
-            return Verdict.ALARM
-        return Verdict.NOT_CLEARED if reasons else Verdict.CLEAR
-
-    def _scan(self, bag: _Bag, decision: Decision) -> Scan:
-        rows = slice(0, bag.lines)
-        return Scan(
-            bag.number,
-            bag.low[rows],
-            bag.high[rows],
-            bag.encoder[rows],
-            bag.first_line,
-            bag.tail_ns,
-            decision.reasons,
-        )
+    def _tell_deadlines(self, now_ns: int, out: list[Action]) -> None:
+        """Say anew when bags are due whose windows wait, where that has moved."""
+        for bag in self._queue:
+            if bag.pending:
+                due_ns = self._due_ns(bag, now_ns)
+                if abs(due_ns - bag.told_ns) > DUE_STEP_NS:
+                    bag.told_ns = due_ns
+                    out.append(Due(bag.number, due_ns))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xedge.lane.config import LaneConfig
+from xedge.lane.config import FULL, LaneConfig
 from xedge.scanner.intake import Refusal
-from xedge.types import U8, Decision, Detections, Scan, Strip
+from xedge.types import U8, Decision, Detections, Reason, Scan, Strip
+
+NEVER_NS = 2**63
+"""A moment later than all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,20 +30,36 @@ class LinesLost:
 
 @dataclass(frozen=True, eq=False)
 class WindowDone:
-    """The engine has screened a window; boxes are in pixels of its planes."""
+    """The engine has screened a window; boxes are in pixels of its planes.
+
+    Attributes:
+        bag: Number of the bag.
+        index: Number of the window in the bag.
+        detections: What was found.
+        rung: What screened it: `FULL`, or the name of a `ladder.Rung` below.
+    """
 
     bag: int
     index: int
     detections: Detections
+    rung: str = FULL
 
 
 @dataclass(frozen=True)
 class WindowFailed:
-    """A window was not screened: the engine failed, or the window was skipped."""
+    """A window was not screened.
+
+    Attributes:
+        bag: Number of the bag.
+        index: Number of the window in the bag.
+        error: Why, in words.
+        reason: ENGINE_FAILED, or TIMEOUT when no time was left for it.
+    """
 
     bag: int
     index: int
     error: str
+    reason: Reason = Reason.ENGINE_FAILED
 
 
 @dataclass(frozen=True)
@@ -95,12 +114,22 @@ class RunWindow:
         index: Number of the window in the bag, from 0.
         start: First line of the window in the scan.
         planes: uint8 ``[3, h, w]``.
+        due_ns: When the bag will be late, at the earliest, on the lane's clock; `Due` corrects it.
     """
 
     bag: int
     index: int
     start: int
     planes: U8
+    due_ns: int = NEVER_NS
+
+
+@dataclass(frozen=True)
+class Due:
+    """The windows of this bag are due at another moment than was said: the belt's pace changed."""
+
+    bag: int
+    due_ns: int
 
 
 @dataclass(frozen=True)
@@ -131,4 +160,7 @@ class Note:
     fields: Mapping[str, int | float | str]
 
 
-Action = RunWindow | Cancel | Emit | Note
+Order = RunWindow | Due | Cancel
+"""What concerns the engine."""
+
+Action = Order | Emit | Note

@@ -79,6 +79,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
         "encoder_tail": decision.encoder_tail,
         "latency_ms": decision.latency_ns / 1e6,
         "late": decision.late,
+        "ladder": list(decision.ladder),
         "detections": [
             {"label": int(label), "score": float(score), "box": [float(x) for x in box]}
             for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)

@@ -50,3 +50,15 @@ class Odometer:
         if self._encoder is None:
             return None
         return self._encoder + max(self._unseen_counts, self._pace * (now_ns - self._seen_ns))
+
+    def due_ns(self, place: int, now_ns: int) -> int | None:
+        """When `reached` may get to ``place`` at the earliest; None without a pace of the belt.
+
+        Earlier by a strip than at an even pace: the next strip may say so much at once.
+        """
+        if self._encoder is None:
+            return None
+        left = place - self._encoder - self._unseen_counts
+        if left <= 0:
+            return now_ns
+        return self._seen_ns + int(left / self._pace) if self._pace > 0 else None

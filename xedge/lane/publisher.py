@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable
 
 from xedge.errors import XedgeError
+from xedge.lane.config import FULL
 from xedge.lane.core import LaneCore
 from xedge.lane.events import (
     Action,
-    Cancel,
     Emit,
     Note,
+    Order,
     RunWindow,
     WindowDone,
     WindowFailed,
@@ -48,9 +49,9 @@ class Publisher:
         self.windows = 0
         self.belt_ns = 0
 
-    def publish(self, actions: tuple[Action, ...]) -> list[RunWindow | Cancel]:
+    def publish(self, actions: tuple[Action, ...]) -> list[Order]:
         """Carry out decisions and notes in their order; what is left is for the engine."""
-        orders: list[RunWindow | Cancel] = []
+        orders: list[Order] = []
         self._left.extend(actions)
         while self._left:
             action = self._left.popleft()
@@ -66,6 +67,12 @@ class Publisher:
             else:
                 orders.append(action)
         return orders
+
+    def engine_worked(self, duration_ns: int | None) -> None:
+        """Book a window's time in the engine; None when the engine was not asked."""
+        if duration_ns is not None:
+            self.engine_ns += duration_ns
+            self.windows += 1
 
     def _tell(self, emit: Emit) -> None:
         if self._on_decision is None:
@@ -116,7 +123,7 @@ class Publisher:
         )
 
 
-def screen_window(screen: Screen, order: RunWindow) -> WindowDone | WindowFailed:
+def screen_window(screen: Screen, order: RunWindow, rung: str = FULL) -> WindowDone | WindowFailed:
     """The answer to an order; whatever the detector raises becomes a failure of its window."""
     try:
         found = screen(order.planes)
@@ -127,4 +134,4 @@ def screen_window(screen: Screen, order: RunWindow) -> WindowDone | WindowFailed
         return WindowFailed(
             order.bag, order.index, f"the detector answered {type(found).__name__}"
         )  # fmt: skip
-    return WindowDone(order.bag, order.index, found)
+    return WindowDone(order.bag, order.index, found, rung)

@@ -2,7 +2,8 @@
 
     acquisition thread   waits until a strip is due, puts it into the inbox; with too many strips
                          in there the lines are lost, and counted
-    engine thread        takes an order, screens it, puts the answer into the inbox
+    engine thread        takes an order, waits for the lane's turn at the engine, which other lanes
+                         may use as well, and puts the answer into the inbox
     caller's thread      takes what is in the inbox, or wakes for the next deadline; drives the core
 
 The inbox holds a limited number of strips; answers are limited by the core, which never has
@@ -30,12 +31,12 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.lane.orders import OpenOrders
-from xedge.lane.publisher import Publisher, Screen, screen_window
+from xedge.lane.publisher import Publisher
+from xedge.lane.shared_engine import DECIDED, SharedEngine
 from xedge.lane.steering import Steering
 from xedge.scanner.intake import Refusal
 from xedge.types import Strip
 
-SKIPPED = "skipped: its bag is decided"
 JOIN_S = 2.0
 
 
@@ -83,7 +84,8 @@ class RealTimeLane:
 
     Args:
         core: The lane's core.
-        screen: What finds objects in a window; called in a thread of its own.
+        engine: What finds objects in windows, for this lane alone or for several; this lane uses
+            it in a thread of its own.
         publisher: Where actions go.
         clock: What paces the belt.
         config: The limits of the queues.
@@ -93,17 +95,18 @@ class RealTimeLane:
     def __init__(
         self,
         core: LaneCore,
-        screen: Screen,
+        engine: SharedEngine,
         publisher: Publisher,
         clock: Clock,
         config: LaneConfig,
         steering: Steering,
     ) -> None:
-        self._core, self._screen, self._steering = core, screen, steering
+        self._core, self._engine, self._steering = core, engine, steering
         self._publisher, self._clock = publisher, clock
         self._inbox = Inbox(config.max_queued_strips)
         self._orders: queue.Queue[RunWindow | None] = queue.Queue()
         self._open = OpenOrders()
+        self._seat = engine.join(self._open)
         self._stop = threading.Event()
         self._epoch_ns: int | None = None  # the clock, less the belt's own time
 
@@ -124,10 +127,15 @@ class RealTimeLane:
         finally:
             self._stop.set()
             self._orders.put(None)
+            self._engine.leave(self._seat)
             for thread in (acquisition, engine):
                 thread.join(JOIN_S)
                 if thread.is_alive():
                     self._publisher.note_error(f"{thread.name} did not come back")
+
+    def interrupt(self) -> None:
+        """Make `run` decide the open bags and return; from another thread."""
+        self._inbox.put(Interrupted())
 
     def _drive(self) -> None:
         while not self._core.done:
@@ -169,10 +177,9 @@ class RealTimeLane:
     def _screen_orders(self) -> None:
         while (order := self._orders.get()) is not None:
             if self._stop.is_set() or self._open.cancelled(order.bag):
-                self._inbox.put(WindowFailed(order.bag, order.index, SKIPPED))
+                self._inbox.put(WindowFailed(order.bag, order.index, DECIDED))
                 continue
-            began = self._clock.now_ns()
-            answer = screen_window(self._screen, order)
-            self._publisher.engine_ns += self._clock.now_ns() - began
-            self._publisher.windows += 1
+            self._seat.epoch_ns = self._epoch_ns or 0
+            answer, spent_ns = self._engine.screen(self._seat, order)
+            self._publisher.engine_worked(spent_ns)
             self._inbox.put(answer)

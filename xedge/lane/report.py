@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xedge.lane.config import FAILED, FULL
 from xedge.lane.ledger import Ledger
 from xedge.scanner.health import DetectorHealth
 from xedge.types import Decision, Reason, Verdict
@@ -21,21 +22,38 @@ class Tally:
         verdicts: Decisions by verdict.
         reasons: Decisions that are NOT_CLEARED by reason.
         late: Decisions made after their deadline.
+        windows: Windows by what screened them, as `Decision.ladder` names it.
+        degraded: Decisions about bags of which a window was screened by a lower rung, or skipped.
     """
 
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
     late: int = 0
+    windows: Counter[str] = field(default_factory=Counter)
+    degraded: int = 0
 
     def add(self, decision: Decision) -> None:
         """Count a decision."""
         self.verdicts[decision.verdict] += 1
         self.reasons[decision.reason] += decision.verdict is Verdict.NOT_CLEARED
         self.late += decision.late
+        self.windows.update(decision.ladder)
+        self.degraded += bool(lower_rungs(decision))
 
     def copy(self) -> Tally:
         """The count so far."""
-        return Tally(Counter(self.verdicts), Counter(self.reasons), self.late)
+        return Tally(
+            Counter(self.verdicts),
+            Counter(self.reasons),
+            self.late,
+            Counter(self.windows),
+            self.degraded,
+        )
+
+
+def lower_rungs(decision: Decision) -> tuple[str, ...]:
+    """What took the full model's place for want of time, at any window of a bag; sorted."""
+    return tuple(sorted(set(decision.ladder) - {"", FULL, FAILED}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +130,8 @@ class LaneReport:
             "not_cleared": self.count(Verdict.NOT_CLEARED),
             "not_cleared_by_reason": reasons,
             "late": self.late,
+            "ladder": {name: n for name, n in sorted(self.tally.windows.items()) if name},
+            "degraded": self.tally.degraded,
             "ledger": self.ledger.to_dict(),
             "ledger_balanced": self.ledger.balanced,
             "latency_ms": {

@@ -6,6 +6,7 @@ import pytest
 from xedge.lane.core import LaneCore
 from xedge.lane.events import (
     Cancel,
+    Due,
     Emit,
     LinesLost,
     Note,
@@ -30,6 +31,7 @@ class Driven:
         self.belt = belt
         self.core = LaneCore(belt.flat_field, belt.config(**changes))
         self.windows, self.decisions, self.scans, self.cancelled, self.notes = [], [], [], [], []
+        self.due: dict[int, int] = {}
         self.now_ns, self.line = 0, 0
 
     def send(self, event, now_ns=None):
@@ -37,11 +39,14 @@ class Driven:
         for action in self.core.handle(event, self.now_ns):
             if isinstance(action, RunWindow):
                 self.windows.append(action)
+                self.due[action.bag] = action.due_ns
             elif isinstance(action, Emit):
                 self.decisions.append(action.decision)
                 self.scans.append(action.scan)
             elif isinstance(action, Cancel):
                 self.cancelled.append(action.bag)
+            elif isinstance(action, Due):
+                self.due[action.bag] = action.due_ns
             else:
                 assert isinstance(action, Note)
                 self.notes.append(action)
@@ -180,6 +185,42 @@ def test_strips_of_a_standing_belt_stop_the_encoder_s_clock_of_a_waiting_bag(bel
     assert lane.now_ns == 550 * belt.line_ns
     lane.answer()
     assert lane.decisions[0].verdict is Verdict.CLEAR
+
+
+def test_a_window_is_due_by_the_belt_s_pace_and_told_anew_when_that_changes(belt) -> None:
+    """Matter ends at 39, read out by 40 ms; 60 counts on it is late, a strip's worth early."""
+    lane = Driven(belt)
+    lane.lines(AIR + "#" * 20 + "." * 5)
+    assert lane.windows == []
+    lane.lines("." * 5)  # the last place is 49, read out at 50 ms; five more may be unseen
+    assert lane.due == {1: (50 + 99 - 49 - 5) * belt.line_ns}
+    for k in range(20):  # the belt stands for 100 ms
+        strip = belt.strip(".....", lane.line + 5 * k, encoder=[49] * 5)
+        lane.send(StripArrived(strip), strip.captured_ns)
+    assert lane.due == {1: (150 + 99 - 49 - 5) * belt.line_ns}
+    lane.send(Tick(), lane.due[1])
+    assert lane.decisions == []
+    lane.send(Tick(), lane.due[1] + 5 * belt.line_ns)
+    assert lane.decisions[0].late
+
+
+def test_the_bag_limit_is_a_deadline_too(belt) -> None:
+    lane = Driven(belt, deadline_counts=10**6)
+    lane.lines(AIR + "#" * 20 + AIR)
+    assert lane.due == {1: 25 * belt.line_ns + 10**9}  # begun with the strip of 25 ms
+
+
+def test_a_window_that_no_time_was_left_for_is_a_timeout_before_the_deadline(belt) -> None:
+    lane = Driven(belt)
+    lane.lines(AIR + "#" * 60 + AIR)
+    first, second, third = lane.windows
+    lane.send(WindowDone(1, first.index, NOTHING))
+    lane.send(WindowDone(1, second.index, NOTHING, "quick"))
+    lane.send(WindowFailed(1, third.index, "skipped", Reason.TIMEOUT))
+    (decision,) = lane.decisions
+    assert (decision.verdict, decision.reason) == (Verdict.NOT_CLEARED, Reason.TIMEOUT)
+    assert (decision.late, decision.ladder) == (False, ("full", "quick", "skipped"))
+    assert "window-skipped" in [note.kind for note in lane.notes]
 
 
 def test_a_failed_window_is_not_cleared(belt) -> None:

@@ -12,9 +12,9 @@ from xedge.lane import run_lane
 from xedge.lane.clock import VirtualClock
 from xedge.lane.core import LaneCore
 from xedge.lane.events import (
-    Cancel,
     Emit,
     LinesLost,
+    Note,
     RunWindow,
     SourceEnded,
     StripArrived,
@@ -99,7 +99,7 @@ class Watched:
                 self.check(action)
             elif isinstance(action, RunWindow):
                 self.windows.append(action)
-            elif not isinstance(action, Cancel) and action.kind == "bag-begun":
+            elif isinstance(action, Note) and action.kind == "bag-begun":
                 self.begun[action.fields["bag"]] = self.now_ns
         ledger = self.core.ledger
         assert ledger.balanced, ledger

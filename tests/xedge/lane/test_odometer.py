@@ -32,6 +32,19 @@ def test_the_belt_goes_on_by_a_strip_or_by_the_time_that_has_passed(now_ns, plac
     assert moving().reached(now_ns) == pytest.approx(place)
 
 
+def test_a_place_is_due_no_later_than_it_may_be_reached() -> None:
+    odometer = Odometer(1.0)
+    assert odometer.due_ns(20, 0) is None
+    odometer.moved(strip(0), 50)
+    assert odometer.due_ns(20, 60) is None  # nobody knows the pace
+    odometer.moved(strip(5), 100)
+    assert odometer.due_ns(14, 130) == 130
+    assert odometer.due_ns(34, 130) == 100 + 200
+    reached = moving().reached(300)
+    assert reached is not None
+    assert reached <= 34
+
+
 def test_lost_lines_and_standing_strips_count() -> None:
     odometer = moving()
     odometer.lost(20)

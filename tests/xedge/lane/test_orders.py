@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from xedge.lane.clock import VirtualClock
-from xedge.lane.compressed import CompressedLane
+from xedge.lane.compressed import CompressedLane, CompressedTime
 from xedge.lane.core import LaneCore
 from xedge.lane.events import Cancel, RunWindow, Tick, WindowDone, WindowFailed
+from xedge.lane.ladder import Ladder
 from xedge.lane.orders import OpenOrders
 from xedge.lane.publisher import Publisher
 from xedge.lane.steering import Steering
@@ -45,8 +46,9 @@ def test_no_bag_is_left_in_the_books_of_a_lane_whose_bags_are_all_late(belt) -> 
 
     publisher = Publisher(None, None)
     core = LaneCore(belt.flat_field, belt.config())
-    lane = CompressedLane(core, screen, publisher, clock, Steering())
-    lane.run(belt.strips(("." * 20 + "#" * 20) * 5 + "." * 3000))
+    strips = belt.strips(("." * 20 + "#" * 20) * 5 + "." * 3000)
+    lane = CompressedLane(strips, core, publisher, clock, Steering())
+    CompressedTime([lane], Ladder(screen, clock=clock)).run()
     assert publisher.report(core, False).late == 5
     assert len(lane._orders) == 0
     assert not any(lane._orders.cancelled(bag) for bag in range(1, 6))

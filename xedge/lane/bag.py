@@ -1,0 +1,101 @@
+"""One bag of a lane from its first line to its decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xedge.lane.config import LaneConfig
+from xedge.scanner.cutter import Lines
+from xedge.types import I64, U16, Detections, Reason, Scan
+
+
+@dataclass(eq=False)
+class Bag:
+    """What a lane's core keeps of a bag that is not decided yet.
+
+    Attributes:
+        number: Its number, from 1.
+        opened_ns: When it began, on the lane's clock.
+        low: Room for its corrected low-energy lines; empty when they are not stored.
+        high: The same for high energy.
+        encoder: The same for encoder counts.
+        lines: Lines so far.
+        first_line: The detector's line counter at the first one.
+        head_encoder: Encoder counts at the first line.
+        tail_encoder: Encoder counts at the last one, of matter once the bag has ended.
+        tail_ns: When that line was read out.
+        ended: True when no more lines belong to it.
+        stored: False when the lane was too full to keep its lines.
+        windows: Windows so far.
+        pending: Windows that are not answered yet.
+        told_ns: The deadline that the engine was told last.
+        reasons: What is wrong with it.
+        parts: What was found, by window.
+        starts: First line of each window, by window.
+        rungs: The rung that screened each window, by window.
+    """
+
+    number: int
+    opened_ns: int
+    low: U16
+    high: U16
+    encoder: I64
+    lines: int = 0
+    first_line: int = 0
+    head_encoder: int = 0
+    tail_encoder: int = 0
+    tail_ns: int = 0
+    ended: bool = False
+    stored: bool = True
+    windows: int = 0
+    pending: int = 0
+    told_ns: int = 0
+    reasons: set[Reason] = field(default_factory=set)
+    parts: dict[int, Detections] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
+    rungs: dict[int, str] = field(default_factory=dict)
+
+    @staticmethod
+    def begin(
+        number: int, opened_ns: int, elements: int, config: LaneConfig, *, stored: bool
+    ) -> Bag:
+        """A bag without a line, with room for its lines unless the lane is too full."""
+        room = config.cutter.max_bag_lines + config.cutter.margin_lines if stored else 0
+        return Bag(
+            number,
+            opened_ns,
+            np.empty((room, elements), np.uint16),
+            np.empty((room, elements), np.uint16),
+            np.empty(room, np.int64),
+            stored=stored,
+            reasons=set() if stored else {Reason.OVERLOAD},
+        )
+
+    def append(self, lines: Lines) -> None:
+        """Take the next lines of the scan."""
+        if not self.lines:
+            self.first_line, self.head_encoder = int(lines.counter[0]), int(lines.encoder[0])
+        self.tail_encoder, self.tail_ns = int(lines.encoder[-1]), int(lines.time_ns[-1])
+        end = self.lines + len(lines)
+        if self.stored:
+            self.low[self.lines : end] = lines.low
+            self.high[self.lines : end] = lines.high
+            self.encoder[self.lines : end] = lines.encoder
+        self.lines = end
+
+    def scan(self, reasons: frozenset[Reason]) -> Scan | None:
+        """Its corrected lines; None when they were not stored."""
+        if not self.stored:
+            return None
+        rows = slice(0, self.lines)
+        return Scan(
+            self.number,
+            self.low[rows],
+            self.high[rows],
+            self.encoder[rows],
+            self.first_line,
+            self.tail_ns,
+            reasons,
+        )
