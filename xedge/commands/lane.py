@@ -90,7 +90,7 @@ def run(
 
     With --json, standard output has one JSON object a line and decision, as soon as it is made,
     and nothing else: bag, verdict, reason, reasons, encoder_head, encoder_tail, detections (label,
-    score, box: x1 y1 x2 y2 in detector elements and lines of the scan), latency_ms, late.
+    score, box: x1 y1 x2 y2 in detector elements and lines of the scan), latency_ms, late, ladder.
 
     \b
     Exit codes:
