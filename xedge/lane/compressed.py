@@ -36,7 +36,7 @@ from xedge.lane.events import (
 )
 from xedge.lane.ladder import Ladder
 from xedge.lane.orders import OpenOrders
-from xedge.lane.publisher import Publisher
+from xedge.lane.publisher import Publisher, check_strip, in_words
 from xedge.lane.shared_engine import DECIDED, Seat, most_urgent, need_of
 from xedge.lane.steering import Steering
 from xedge.types import Strip
@@ -127,8 +127,10 @@ class CompressedLane:
                 self._waiting.append((self._core_free_ns, order))
         self._steering.worked()
 
-    def interrupt(self) -> None:
+    def interrupt(self, why: BaseException) -> None:
         """Decide the open bags."""
+        if isinstance(why, Exception):
+            self._publisher.note_error(f"the lane failed: {in_words(why)}")
         self._publisher.publish(self._core.handle(Interrupted(), self._core_free_ns))
 
     def offer(self, now_ns: int) -> Seat:
@@ -152,12 +154,12 @@ class CompressedLane:
             return
         self._strip_ns = before_ns
         try:
-            strip = next(self._strips)
+            strip = check_strip(next(self._strips))
         except StopIteration:
             self._upcoming = SourceEnded()
             return
         except Exception as error:  # a source that fails ends the belt; the report says so
-            self._upcoming = SourceEnded(f"the source failed: {error}")
+            self._upcoming = SourceEnded(f"the source failed: {in_words(error)}")
             return
         if last is not None:
             self._publisher.belt_ns += max(0, strip.captured_ns - before_ns)
@@ -186,9 +188,9 @@ class CompressedTime:
                 lane.start()
             while not all(lane.done for lane in self._lanes):
                 self._step()
-        except BaseException:  # whatever ends the lanes: PLCs wait for these bags
+        except BaseException as raised:  # whatever ends the lanes: PLCs wait for these bags
             for lane in self._lanes:
-                lane.interrupt()
+                lane.interrupt(raised)
             raise
 
     def _step(self) -> None:

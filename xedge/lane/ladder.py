@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from xedge.errors import ConfigError
 from xedge.lane.clock import Clock
 from xedge.lane.config import FAILED, FULL, SKIPPED
-from xedge.lane.events import RunWindow, WindowDone, WindowFailed
+from xedge.lane.events import Note, RunWindow, WindowDone, WindowFailed
 from xedge.lane.publisher import Screen, screen_window
+from xedge.lane.selftest import Tended
 from xedge.types import U8, Detections, Reason
 
 REMEMBERED = 32
@@ -176,6 +177,7 @@ class Ladder:
         if len(set(self.names)) != len(self.names):
             raise ConfigError("two rungs of a ladder have one name", found=", ".join(self.names))
         self._screens = (screen, *(rung.screen for rung in fallbacks))
+        self._tended = tuple(one for one in self._screens if isinstance(one, Tended))
         self._times = StageTimes(len(self.names))
         self._clock, self._choose = clock, choose
 
@@ -183,6 +185,15 @@ class Ladder:
     def call_ns(self) -> int:
         """A call of the full model at its quickest; 0 while unknown."""
         return self._times.least_ns(0)
+
+    @property
+    def tended(self) -> bool:
+        """True when `tend` has something to do."""
+        return bool(self._tended)
+
+    def tend(self, idle: bool) -> tuple[Note, ...]:
+        """What has happened to the models; see `xedge.lane.selftest.Tended`."""
+        return tuple(note for screen in self._tended for note in screen.tend(idle))
 
     def screen(self, order: RunWindow, need: Need) -> tuple[WindowDone | WindowFailed, int | None]:
         """The answer to an order, and how long the engine worked, ns; None when it did not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from xedge.errors import XedgeError
+from xedge.errors import LaneError, XedgeError
 from xedge.lane.config import FULL
 from xedge.lane.core import LaneCore
 from xedge.lane.events import (
@@ -19,10 +19,8 @@ from xedge.lane.events import (
 )
 from xedge.lane.journal import Journal, decision_record
 from xedge.lane.report import LaneReport, Tally
-from xedge.types import U8, Decision, Detections, Scan
-
-MAX_ERRORS = 100
-"""Messages kept; a lane may run for months."""
+from xedge.lane.vitals import Vitals
+from xedge.types import U8, Decision, Detections, Scan, Strip
 
 Screen = Callable[[U8], Detections]
 """Finds objects in one window's planes, boxes in their pixels: `Detector.detect_window`."""
@@ -31,18 +29,28 @@ OnDecision = Callable[[Decision, Scan | None], None]
 
 
 class Publisher:
-    """Journals, then publishes, then remembers for the report."""
+    """Journals, then publishes, then remembers for the report.
+
+    Args:
+        on_decision: Called with each decision, and the scan it is about.
+        journal: Takes a record of everything.
+        keep: How many of the last decisions are remembered; None remembers all.
+        vitals: Where errors and figures are kept for other threads.
+    """
 
     def __init__(
-        self, on_decision: OnDecision | None, journal: Journal | None, keep: int | None = None
+        self,
+        on_decision: OnDecision | None,
+        journal: Journal | None,
+        keep: int | None = None,
+        vitals: Vitals | None = None,
     ) -> None:
         self._on_decision = on_decision
         self._journal = journal
+        self._vitals = vitals or Vitals()
         self._left: deque[Action] = deque()  # not carried out yet, after an interrupt
         self._decisions: deque[Decision] = deque(maxlen=keep)
         self._tally = Tally()
-        self._errors: list[str] = []
-        self._journal_errors = 0
         self._callback_errors = 0
         self.core_ns = 0
         self.engine_ns = 0
@@ -59,11 +67,10 @@ class Publisher:
                 self._record("decision", decision_record(action.decision))
                 self._decisions.append(action.decision)
                 self._tally.add(action.decision)
+                self._vitals.latencies.add(action.decision.latency_ns * 1e-9)
                 self._tell(action)
             elif isinstance(action, Note):
-                self._record(action.kind, dict(action.fields))
-                if error := str(action.fields.get("error", "")):
-                    self._note_error(action, error)
+                self.tell(action)
             else:
                 orders.append(action)
         return orders
@@ -85,28 +92,31 @@ class Publisher:
                 f"bag {emit.decision.bag}: on_decision raised {type(error).__name__}: {error}"
             )
 
-    def _note_error(self, note: Note, error: str) -> None:
-        bag = f"bag {note.fields['bag']}: " if "bag" in note.fields else ""
-        self.note_error(f"{bag}{error}")
+    def tell(self, note: Note) -> None:
+        """Journal a note, and keep its error; any thread may."""
+        self._record(note.kind, dict(note.fields))
+        if error := str(note.fields.get("error", "")):
+            bag = f"bag {note.fields['bag']}: " if "bag" in note.fields else ""
+            self.note_error(f"{bag}{error}")
 
     def note_error(self, message: str) -> None:
-        """Keep a message for the report."""
-        if len(self._errors) < MAX_ERRORS:
-            self._errors.append(message)
+        """Keep a message for the report; any thread may."""
+        self._vitals.errors.add(message)
 
     def _record(self, kind: str, fields: dict[str, object]) -> None:
         if self._journal is None:
             return
         try:
             self._journal.write(kind, fields)
-        except OSError as error:
-            # A full disk stops the journal, never the lane.
-            self._journal_errors += 1
-            if self._journal_errors == 1:
+        except Exception as error:
+            # A full disk stops the journal, never the lane; whatever a journal says of it.
+            self._vitals.journal_errors += 1
+            if self._vitals.journal_errors == 1:
                 self.note_error(f"the journal failed: {error}")
 
     def report(self, core: LaneCore, realtime: bool) -> LaneReport:
         """The outcome so far."""
+        self._vitals.ledger = core.ledger
         return LaneReport(
             decisions=tuple(self._decisions),
             tally=self._tally.copy(),
@@ -116,8 +126,8 @@ class Publisher:
             engine_s=self.engine_ns * 1e-9,
             core_s=self.core_ns * 1e-9,
             windows=self.windows,
-            errors=tuple(self._errors),
-            journal_errors=self._journal_errors,
+            errors=self._vitals.errors.messages(),
+            journal_errors=self._vitals.journal_errors,
             callback_errors=self._callback_errors,
             realtime=realtime,
         )
@@ -128,10 +138,25 @@ def screen_window(screen: Screen, order: RunWindow, rung: str = FULL) -> WindowD
     try:
         found = screen(order.planes)
     except Exception as error:  # any library may sit behind the callable: no error may pass
-        said = str(error) if isinstance(error, XedgeError) else f"{type(error).__name__}: {error}"
-        return WindowFailed(order.bag, order.index, said)
+        return WindowFailed(order.bag, order.index, in_words(error))
     if not isinstance(found, Detections):
         return WindowFailed(
             order.bag, order.index, f"the detector answered {type(found).__name__}"
         )  # fmt: skip
     return WindowDone(order.bag, order.index, found, rung)
+
+
+def check_strip(strip: object) -> Strip:
+    """What a source gave, when it is a strip: the core takes nothing else.
+
+    Raises:
+        LaneError: When it is none.
+    """
+    if not isinstance(strip, Strip):
+        raise LaneError("it gave something else than a strip", found=type(strip).__name__)
+    return strip
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says; of one that is not xedge's own, its name as well."""
+    return str(error) if isinstance(error, XedgeError) else f"{type(error).__name__}: {error}"

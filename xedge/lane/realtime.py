@@ -3,8 +3,14 @@
     acquisition thread   waits until a strip is due, puts it into the inbox; with too many strips
                          in there the lines are lost, and counted
     engine thread        takes an order, waits for the lane's turn at the engine, which other lanes
-                         may use as well, and puts the answer into the inbox
-    caller's thread      takes what is in the inbox, or wakes for the next deadline; drives the core
+                         may use as well, and puts the answer into the inbox; looks after the
+                         engine while nobody needs it
+    caller's thread      takes what is in the inbox, or wakes for the next deadline; drives the
+                         core; keeps watch over the other two
+
+No thread ends by what it calls: a source that raises ends the belt, an engine that raises fails a
+window, and whatever else goes wrong in a thread is named in the lane's errors. Who keeps watch over
+the caller's thread is outside: `xedge.lane.vitals` shows it to whoever asks.
 
 The inbox holds a limited number of strips; answers are limited by the core, which never has
 more than ``max_queued_windows`` unanswered.
@@ -14,6 +20,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 
@@ -24,20 +31,28 @@ from xedge.lane.events import (
     Event,
     Interrupted,
     LinesLost,
+    Note,
     RunWindow,
     SourceEnded,
     StripArrived,
     Tick,
+    WindowDone,
     WindowFailed,
 )
 from xedge.lane.orders import OpenOrders
-from xedge.lane.publisher import Publisher
+from xedge.lane.publisher import Publisher, check_strip, in_words
 from xedge.lane.shared_engine import DECIDED, SharedEngine
 from xedge.lane.steering import Steering
+from xedge.lane.vitals import Depths
 from xedge.scanner.intake import Refusal
 from xedge.types import Strip
 
 JOIN_S = 2.0
+LOOK_S = 0.25
+"""Seconds from one look at the other threads to the next."""
+
+TEND_S = 0.1
+"""Seconds without a window after which the engine is looked after."""
 
 
 class Inbox:
@@ -48,6 +63,9 @@ class Inbox:
         self._strips = 0
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._events)
 
     def put(self, event: Event) -> None:
         """Add an event; a strip too many is turned into a count of lost lines."""
@@ -103,11 +121,13 @@ class RealTimeLane:
     ) -> None:
         self._core, self._engine, self._steering = core, engine, steering
         self._publisher, self._clock = publisher, clock
+        self._vitals = steering.vitals
         self._inbox = Inbox(config.max_queued_strips)
         self._orders: queue.Queue[RunWindow | None] = queue.Queue()
         self._open = OpenOrders()
         self._seat = engine.join(self._open)
         self._stop = threading.Event()
+        self._look_ns = 0
         self._epoch_ns: int | None = None  # the clock, less the belt's own time
 
     def run(self, source: Iterable[Strip]) -> None:
@@ -115,16 +135,19 @@ class RealTimeLane:
         acquisition = threading.Thread(
             target=self._acquire, args=(source,), name="xedge-acquisition", daemon=True
         )
-        engine = threading.Thread(target=self._screen_orders, name="xedge-engine", daemon=True)
+        engine = threading.Thread(target=self._work, name="xedge-engine", daemon=True)
         self._steering.attach(self._inbox.put)
         acquisition.start()
         engine.start()
         try:
             self._drive()
-        except BaseException:  # whatever ends the lane: a PLC waits for these bags
+        except BaseException as raised:  # whatever ends the lane: a PLC waits for these bags
+            if isinstance(raised, Exception):
+                self._publisher.note_error(f"the lane failed: {in_words(raised)}")
             self._publisher.publish(self._core.handle(Interrupted(), self._now_ns()))
             raise
         finally:
+            self._vitals.ledger, self._vitals.depths = self._core.ledger, Depths()
             self._stop.set()
             self._orders.put(None)
             self._engine.leave(self._seat)
@@ -138,19 +161,37 @@ class RealTimeLane:
         self._inbox.put(Interrupted())
 
     def _drive(self) -> None:
-        while not self._core.done:
-            wake_ns = self._core.next_wake_ns
-            timeout_s = None if wake_ns is None else max(0.0, (wake_ns - self._now_ns()) * 1e-9)
-            event = self._inbox.get(timeout_s)
+        core, vitals = self._core, self._vitals
+        while not core.done:
+            wake_ns = core.next_wake_ns
+            wake_s = LOOK_S if wake_ns is None else (wake_ns - self._now_ns()) * 1e-9
+            event = self._inbox.get(min(max(0.0, wake_s), LOOK_S))
+            vitals.core.begin()
             self._open.answered(event)
             began = self._clock.now_ns()
-            actions = self._core.handle(event, self._now_ns())
+            actions = core.handle(event, self._now_ns())
             self._publisher.core_ns += self._clock.now_ns() - began
             for order in self._publisher.publish(actions):
                 self._open.take(order)
                 if isinstance(order, RunWindow):
                     self._orders.put(order)
+            self._seat.idle = core.next_wake_ns is None
+            vitals.core.end()
             self._steering.worked()
+            self._keep_watch()
+
+    def _keep_watch(self) -> None:
+        """Say which thread has fallen silent, and how the lane stands, now and then."""
+        now = time.monotonic_ns()
+        if now < self._look_ns:
+            return
+        self._look_ns = now + round(LOOK_S * 1e9)
+        self._vitals.ledger = self._core.ledger
+        self._vitals.depths = Depths(len(self._inbox), self._orders.qsize())
+        for stage in (self._vitals.acquisition, self._vitals.engine):
+            if said := stage.news():
+                fields = {"stage": stage.state.name, "error": said}
+                self._publisher.tell(Note("stage-silent", fields))
 
     def _now_ns(self) -> int:
         """The time on the clock of the strips' ``captured_ns``."""
@@ -158,28 +199,63 @@ class RealTimeLane:
 
     def _acquire(self, source: Iterable[Strip]) -> None:
         error = ""
-        last_ns: int | None = None
         try:
-            for strip in source:
-                if self._epoch_ns is None:
-                    self._epoch_ns = self._clock.now_ns() - strip.captured_ns
-                self._clock.sleep_ns(strip.captured_ns - self._now_ns())
-                if self._stop.is_set():
-                    return
-                if last_ns is not None:
-                    self._publisher.belt_ns += max(0, strip.captured_ns - last_ns)
-                last_ns = strip.captured_ns
-                self._inbox.put(StripArrived(strip))
-        except Exception as raised:  # a source that fails ends the belt; the report says so
-            error = f"the source failed: {raised}"
+            self._take_strips(source)
+        except BaseException as raised:  # a source that fails ends the belt; the report says so
+            error = f"the source failed: {in_words(raised)}"
+        self._vitals.acquisition.end()
         self._inbox.put(SourceEnded(error))
 
-    def _screen_orders(self) -> None:
-        while (order := self._orders.get()) is not None:
-            if self._stop.is_set() or self._open.cancelled(order.bag):
-                self._inbox.put(WindowFailed(order.bag, order.index, DECIDED))
+    def _take_strips(self, source: Iterable[Strip]) -> None:
+        waits = self._vitals.acquisition
+        last_ns: int | None = None
+        waits.begin()
+        for strip in source:
+            waits.end()
+            check_strip(strip)
+            if self._epoch_ns is None:
+                self._epoch_ns = self._clock.now_ns() - strip.captured_ns
+            self._clock.sleep_ns(strip.captured_ns - self._now_ns())
+            if self._stop.is_set():
+                return
+            if last_ns is not None:
+                self._publisher.belt_ns += max(0, strip.captured_ns - last_ns)
+            last_ns = strip.captured_ns
+            self._inbox.put(StripArrived(strip))
+            waits.begin()
+
+    def _work(self) -> None:
+        """The engine's thread: screen what is ordered, and look after the engine meanwhile."""
+        while True:
+            try:
+                order = self._orders.get(timeout=TEND_S if self._engine.tended else None)
+            except queue.Empty:
+                self._tend()
                 continue
-            self._seat.epoch_ns = self._epoch_ns or 0
+            if order is None:
+                return
+            self._inbox.put(self._answer(order))
+
+    def _answer(self, order: RunWindow) -> WindowDone | WindowFailed:
+        if self._stop.is_set() or self._open.cancelled(order.bag):
+            return WindowFailed(order.bag, order.index, DECIDED)
+        self._seat.epoch_ns = self._epoch_ns or 0
+        self._vitals.engine.begin()
+        try:
             answer, spent_ns = self._engine.screen(self._seat, order)
-            self._publisher.engine_worked(spent_ns)
-            self._inbox.put(answer)
+        except BaseException as raised:  # sys.exit in a library would end this thread unheard
+            return WindowFailed(order.bag, order.index, in_words(raised))
+        finally:
+            self._vitals.engine.end()
+        self._publisher.engine_worked(spent_ns)
+        return answer
+
+    def _tend(self) -> None:
+        self._vitals.engine.begin()
+        try:
+            for note in self._engine.tend(self._seat):
+                self._publisher.tell(note)
+        except BaseException as raised:  # it must not, but this thread has windows to answer
+            self._publisher.note_error(f"the engine's care failed: {in_words(raised)}")
+        finally:
+            self._vitals.engine.end()

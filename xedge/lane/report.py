@@ -70,7 +70,7 @@ class LaneReport:
         engine_s: Seconds that the engine worked, measured call by call.
         core_s: Seconds that the lane's own core worked: correction, cutting, windows, books.
         windows: Windows screened.
-        errors: What went wrong, in words; at most `publisher.MAX_ERRORS` of them.
+        errors: What went wrong, in words: the first and the last of it, see `vitals.Errors`.
         journal_errors: Records that the journal could not take.
         callback_errors: Decisions at which the caller's ``on_decision`` raised an exception.
         realtime: True when the lane ran on the real clock, False in compressed time.

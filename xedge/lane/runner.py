@@ -42,7 +42,7 @@ class Belt:
             and journalled, in the thread that drives the lane. In real time it must be quick.
             What it raises is counted in the report's `callback_errors`, and the lane goes on.
         journal: Takes a record of every decision and of everything unusual.
-        steering: What other threads may do to the lane meanwhile.
+        steering: What other threads may do to the lane meanwhile, and see of it.
         keep: How many of the last decisions the report keeps; None keeps all, which a lane that
             runs for months must not. All are counted.
     """
@@ -82,7 +82,7 @@ def run_lane(
         on_decision: Called with each decision and its scan.
         journal: Takes a record of every decision and of everything unusual.
         clock: As of `run_lanes`.
-        steering: What other threads may do to the lane meanwhile.
+        steering: What other threads may do to the lane meanwhile, and see of it.
         keep: How many of the last decisions the report keeps.
         fallbacks: As of `run_lanes`.
         choose: As of `run_lanes`.
@@ -120,7 +120,9 @@ def run_lanes(
     Args:
         belts: The belts; in compressed time their ``captured_ns`` are of one clock.
         screen: What finds objects in a window: a detector's `detect_window`. Called by one thread
-            at a time. Its errors never leave the lane: the bag is NOT_CLEARED, ENGINE_FAILED.
+            at a time. Its errors never leave the lane: the bag is NOT_CLEARED, ENGINE_FAILED. In
+            real time one that is `xedge.lane.selftest.Tended` is looked after while no window
+            waits.
         realtime: Pace the strips on the clock instead of skipping idle time.
         clock: What measures durations (compressed) or paces the belts (real time).
         fallbacks: What screens windows when time runs short, from the best to the quickest;
@@ -144,7 +146,9 @@ def run_lanes(
     clock = clock or MonotonicClock()
     ladder = Ladder(screen, fallbacks, clock=clock, choose=choose)
     cores = [LaneCore(belt.flat_field, belt.config) for belt in belts]
-    publishers = [Publisher(belt.on_decision, belt.journal, belt.keep) for belt in belts]
+    publishers = [
+        Publisher(belt.on_decision, belt.journal, belt.keep, belt.steering.vitals) for belt in belts
+    ]
     parts = list(zip(belts, cores, publishers, strict=True))
     if realtime:
         engine = SharedEngine(ladder, clock.now_ns)

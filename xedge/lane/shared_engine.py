@@ -10,14 +10,16 @@ of all lanes is always among the windows that wait here.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from xedge.lane.events import RunWindow, WindowDone, WindowFailed
+from xedge.lane.events import Note, RunWindow, WindowDone, WindowFailed
 from xedge.lane.ladder import Ladder, Need
 from xedge.lane.orders import OpenOrders
 
 DECIDED = "skipped: its bag is decided"
+MOST_NEWS = 100
 
 
 @dataclass(eq=False)
@@ -29,12 +31,16 @@ class Seat:
         order: The window that waits, if one does.
         served: The engine's turn at which the lane was served last.
         epoch_ns: What the lane's clock is behind the engine's.
+        idle: True while the lane has no open bag.
+        news: What has happened to the engine that the lane was not told yet.
     """
 
     orders: OpenOrders = field(default_factory=OpenOrders)
     order: RunWindow | None = None
     served: int = 0
     epoch_ns: int = 0
+    idle: bool = True
+    news: deque[Note] = field(default_factory=lambda: deque(maxlen=MOST_NEWS))
 
     @property
     def due_ns(self) -> int:
@@ -131,3 +137,32 @@ class SharedEngine:
                     self._turn += 1
                     seat.served = self._turn
                 self._changed.notify_all()
+
+    @property
+    def tended(self) -> bool:
+        """True when `tend` is to be called a few times a second."""
+        return self._ladder.tended
+
+    def tend(self, seat: Seat) -> tuple[Note, ...]:
+        """What has happened to the engine that the lane was not told; looks after it if it is free.
+
+        Every lane is told everything, whichever of them calls at the right moment.
+        """
+        with self._changed:
+            free = not self._busy and all(other.order is None for other in self._seats)
+            idle = all(other.idle for other in self._seats)
+            self._busy = self._busy or free
+        if free:
+            notes: tuple[Note, ...] = ()
+            try:
+                notes = self._ladder.tend(idle)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    for other in self._seats:
+                        other.news.extend(notes)
+                    self._changed.notify_all()
+        with self._changed:
+            news = tuple(seat.news)
+            seat.news.clear()
+        return news

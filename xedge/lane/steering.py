@@ -8,15 +8,23 @@ from collections import deque
 from collections.abc import Callable
 
 from xedge.lane.events import Event, Retuned, Tick
+from xedge.lane.vitals import Vitals
 
 
 class Steering:
     """Handed to `runner.run_lane`; its methods may be called from any thread, before and meanwhile.
 
     Only the newest of several thresholds that wait is kept, so that nothing piles up.
+
+    Args:
+        vitals: Where the lane keeps its signs of life; None makes some with the usual limits.
+
+    Attributes:
+        vitals: What the lane's stages do, what went wrong, and its figures.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, vitals: Vitals | None = None) -> None:
+        self.vitals = vitals or Vitals()
         self._lock = threading.Lock()
         self._waiting: deque[Event] = deque(maxlen=1)
         self._put: Callable[[Event], None] | None = None
