@@ -12,7 +12,7 @@ from xedge.lane.steering import Steering
 from xedge.types import Detections
 
 MARKS = "." * 12 + "#" * 13
-EARLY, LATE = range(520, 534), range(1220, 1234)
+EARLY, LATE = range(620, 634), range(1320, 1334)
 """Bags at which memory is looked at; before, a fifth of the windows fails, and as many errors are
 kept as ever are."""
 
@@ -52,7 +52,8 @@ def test_seven_hundred_bags_after_warm_up_leave_nothing_behind(belt, tmp_path: P
     assert report.ledger.balanced
     assert report.ledger.decisions > 700
     assert len(steering.vitals.errors) > 150
-    # The least of a few bags: an open one holds its scan. Seven hundred bags that each leave a small
-    # object behind, which has 16 bytes at the least, are well above what is allowed.
+    # The least of a few bags: an open one holds its scan. What each bag left behind would be, with
+    # its place in a list, 48 bytes at the least (an empty tuple or a small array's head): 33,600.
+    # Half of that is allowed, for what the interpreter itself does meanwhile.
     growth = min(held[bag] for bag in LATE) - min(held[bag] for bag in EARLY)
-    assert growth < 8_000
+    assert growth < 16_800
