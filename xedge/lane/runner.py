@@ -27,6 +27,7 @@ from xedge.lane.report import LaneReport
 from xedge.lane.shared_engine import SharedEngine
 from xedge.lane.steering import Steering
 from xedge.scanner.flatfield import FlatField
+from xedge.scanner.steady import Steady
 from xedge.types import Strip
 
 
@@ -35,7 +36,8 @@ class Belt:
     """One of the belts that share an engine.
 
     Attributes:
-        source: Raw strips in the order of their capture; not closed here.
+        source: Raw strips in the order of their capture, at times that never fall (else see
+            `xedge.scanner.steady.Steady`); not closed here.
         flat_field: The correction of the detector.
         config: The set-up; see `LaneConfig.for_model`.
         on_decision: Called with each decision, and the scan it is about, as soon as it is made
@@ -150,16 +152,17 @@ def run_lanes(
         Publisher(belt.on_decision, belt.journal, belt.keep, belt.steering.vitals) for belt in belts
     ]
     parts = list(zip(belts, cores, publishers, strict=True))
+    strips = [Steady(belt.source) for belt in belts]
     if realtime:
         engine = SharedEngine(ladder, clock.now_ns)
         _run_threads([
-            (RealTimeLane(core, engine, publisher, clock, belt.config, belt.steering), belt.source)
-            for belt, core, publisher in parts
+            (RealTimeLane(core, engine, publisher, clock, belt.config, belt.steering), source)
+            for source, (belt, core, publisher) in zip(strips, parts, strict=True)
         ])  # fmt: skip
     else:
         CompressedTime([
-            CompressedLane(belt.source, core, publisher, clock, belt.steering)
-            for belt, core, publisher in parts
+            CompressedLane(source, core, publisher, clock, belt.steering)
+            for source, (belt, core, publisher) in zip(strips, parts, strict=True)
         ], ladder).run()  # fmt: skip
     return tuple(publisher.report(core, realtime) for _, core, publisher in parts)
 
