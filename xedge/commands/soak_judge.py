@@ -129,8 +129,6 @@ class Judge:
             open_touch.excused |= decision.late or (
                 len(near) > 1 and decision.verdict is Verdict.NOT_CLEARED
             )
-            if touch.harmful and decision.verdict is Verdict.CLEAR:
-                self._break("clear-touched", decision, f"though {touch.fault} touched it")
         self._check_place(decision)
 
     def finish(self, ledger: Ledger) -> None:
@@ -207,8 +205,11 @@ class Judge:
     ) -> None:
         if any(c.bag.verdict is not Verdict.CLEAR for c in mine):
             self._break("clear-wrong", decision, "though all is well with it only as an ALARM")
+        # All of the bag, of which this decision may be about a part.
+        spans = [*spans, (decision.encoder_head, decision.encoder_tail)]
         for touch in around:
-            if touch.harmful and any(self._overlap(touch, *span, 0) for span in spans):
+            within = any(touch.head <= tail and touch.tail >= head for head, tail in spans)
+            if touch.harmful and within:
                 self._break("clear-touched", decision, f"though {touch.fault} touched the bag")
         if not around:
             moved = decision.latency_ns * 1e-9 * self._counts_per_s

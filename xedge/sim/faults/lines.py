@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from xedge.scanner.intake import Refusal
-from xedge.sim.faults.tape import Tape, with_encoder
+from xedge.sim.faults.tape import Tape, Touch, with_encoder
 from xedge.types import U16, Reason, Strip
 
 HOLE: Final = frozenset({Reason.INCOMPLETE_SCAN})
@@ -119,13 +119,16 @@ def _stand(tape: Tape, fault: str, strips: int | None, seconds: float | None) ->
     if last is None:
         return
     at, began_ns, stood = tape.reached, last.captured_ns, 0
+    touch: Touch | None = None
     while (strip := tape.take()) is not None:
         long = seconds is not None and strip.captured_ns - began_ns > seconds * 1e9
         if stood == strips or long:
-            # What is lost is the belt in between; the lane sees that when the encoder goes on.
-            tape.touch(fault, at, int(strip.encoder[0]), HOLE | LATE)
+            if touch is not None:  # the lane sees what it has lost when the encoder goes on
+                touch.tail = int(strip.encoder[0])
             yield strip
             return
+        # The bag may be late before that.
+        touch = touch or tape.touch(fault, at, at + 1, HOLE | LATE)
         tape.refuse(Refusal.STANDING, len(strip))
         stood += 1
         yield with_encoder(strip, at)

@@ -36,9 +36,9 @@ class Severity:
     dead_lines: int = 3600
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Touch:
-    """One strike of a fault, and what a lane must say of it.
+    """One strike of a fault, and what a lane must say of it; its tail grows while it lasts.
 
     Attributes:
         fault: Name of the fault.
@@ -181,11 +181,13 @@ class Tape:
         *,
         harmful: bool = True,
         settle_lines: int = 0,
-    ) -> None:
-        """Write down a strike; the lane has seen or will see these encoder counts."""
+    ) -> Touch:
+        """A strike, written down; the lane has seen or will see these encoder counts."""
         settle = round(settle_lines * self.counts_per_line)
-        self.touches.append(Touch(fault=fault, head=head, tail=tail, must=must, may=may,
-                                  harmful=harmful, settle=settle))  # fmt: skip
+        struck = Touch(fault=fault, head=head, tail=tail, must=must, may=may, harmful=harmful,
+                       settle=settle)  # fmt: skip
+        self.touches.append(struck)
+        return struck
 
 
 def with_encoder(strip: Strip, encoder: int) -> Strip:

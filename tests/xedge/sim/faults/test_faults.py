@@ -130,11 +130,11 @@ def test_faults_of_an_engine_are_handed_over() -> None:
 class TestScreen:
     """An engine that answers nothing, and sleeps on a list."""
 
-    @pytest.fixture()
+    @pytest.fixture
     def slept(self) -> list[float]:
         return []
 
-    @pytest.fixture()
+    @pytest.fixture
     def screen(self, slept) -> FaultyScreen:
         return FaultyScreen(lambda planes: Detections.empty(), slept.append, Severity(hung_s=7.0))
 
