@@ -42,7 +42,7 @@ class SoakResult:
         wall_s: Seconds that it took, the bank's making aside.
         cpu_s: Seconds of processor time.
         belt_s: Seconds of belt.
-        rss_mb: Memory after a tenth of the bags, and at the end, MiB.
+        memory: Resident memory.
         machine: Where it ran.
         code: What ran.
     """
@@ -53,20 +53,14 @@ class SoakResult:
     wall_s: float
     cpu_s: float
     belt_s: float
-    rss_mb: tuple[float, float]
+    memory: Memory
     machine: Machine
     code: CodeVersion
 
     @property
-    def grew(self) -> bool:
-        """True when the lane's memory grew."""
-        start, end = self.rss_mb
-        return end > start + max(GROWTH_MB, start / 20)
-
-    @property
     def sound(self) -> bool:
         """True when no promise was broken and the memory is flat."""
-        return not self.judge.broken.count and not self.grew
+        return not self.judge.broken.count and not self.memory.grew
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON values."""
@@ -83,8 +77,8 @@ class SoakResult:
             "ledger_balanced": lane["ledger_balanced"],
             "latency_ms": _percentiles(judge.latencies_ns),
             "cpu_share": self.cpu_s / self.belt_s if self.belt_s else None,
-            "rss_mb": {"start": self.rss_mb[0], "end": self.rss_mb[1]},
-            "memory_grew": self.grew,
+            "rss_mb": {"start": self.memory.start, "end": self.memory.end},
+            "memory_grew": self.memory.grew,
             "faults": {
                 name: {**count, "then": FAULTS[name].then} for name, count in counts.items()
             },
@@ -135,7 +129,7 @@ def run_soak(
         counts_per_s = ground.config.counts_per_line * 1e9 / ground.line_ns
         judge = Judge(source.tape, belt.placed, ground.config, counts_per_s)
         screen.on_strike = judge.strike
-        memory = _Memory()
+        memory = Memory()
 
         def take(decision: Decision, scan: object) -> None:
             judge.take(decision)
@@ -152,7 +146,7 @@ def run_soak(
         memory.look()
         judge.finish(lane.ledger)
     return SoakResult(
-        settings, lane, judge, wall_s, cpu_s, belt.now_ns * 1e-9, memory.span, read_machine(),
+        settings, lane, judge, wall_s, cpu_s, belt.now_ns * 1e-9, memory, read_machine(),
         code_version(),
     )  # fmt: skip
 
@@ -166,20 +160,34 @@ def _severity(settings: SoakSettings, config: LaneConfig) -> Severity:
     return Severity(stuck_s=stuck_s, dead_lines=lines)
 
 
-class _Memory:
-    """Resident memory while a lane runs, MiB."""
+class Memory:
+    """Resident memory while a lane runs, MiB.
 
-    def __init__(self) -> None:
-        self._seen: list[float] = []
+    Args:
+        seen: What was seen before.
+    """
+
+    def __init__(self, seen: Sequence[float] = ()) -> None:
+        self._seen = list(seen)
 
     def look(self) -> None:
         """Take a sample."""
         self._seen.append(resident_mb())
 
     @property
-    def span(self) -> tuple[float, float]:
-        """After the first tenth, and at the end."""
-        return self._seen[len(self._seen) // 10], self._seen[-1]
+    def start(self) -> float:
+        """After the first tenth of the samples, when the lane is warm."""
+        return self._seen[len(self._seen) // 10]
+
+    @property
+    def end(self) -> float:
+        """At the end."""
+        return self._seen[-1]
+
+    @property
+    def grew(self) -> bool:
+        """True when it grew by more than `GROWTH_MB` and a twentieth."""
+        return self.end > self.start + max(GROWTH_MB, self.start / 20)
 
 
 def resident_mb() -> float:
