@@ -116,8 +116,8 @@ def _folder(source: Path, out: Path, machine: Path | None, screener: Screener) -
     )
     if machine is not None:
         described = described.with_toml(machine)
-    simulated = header.metadata.get("source") == "xedge.sim"
-    return DicosFolder(out, described, screener, Origin.SYNTHETIC if simulated else Origin.MACHINE)
+    origin = Origin.SYNTHETIC if header.simulated else Origin.MACHINE
+    return DicosFolder(out, described, screener, origin)
 
 
 def _say(decision: Decision, files: BagFiles, as_json: bool) -> None:

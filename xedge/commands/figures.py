@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from xedge.control.dicos.bag import DicosArchive
 from xedge.control.link import LinkStatus
 from xedge.errors import ConfigError
 from xedge.lane.report import Tally
@@ -16,7 +17,13 @@ REQUEST_S: Final = 5.0
 """Seconds that a peer may take for its request, so that silent ones do not pile up."""
 
 
-def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: float) -> str:
+def exposition(
+    lane: str,
+    tally: Tally,
+    links: Sequence[LinkStatus],
+    quiet_s: float,
+    archive: DicosArchive | None = None,
+) -> str:
     """The figures as Prometheus reads them, version 0.0.4 of its text format."""
     name = _quoted(lane)
     lines = [
@@ -33,6 +40,10 @@ def exposition(lane: str, tally: Tally, links: Sequence[LinkStatus], quiet_s: fl
         *_family("quiet_seconds", "gauge", "Seconds since the lane last worked.",
                  [(f"lane={name}", f"{quiet_s:.3f}")]),
     ]  # fmt: skip
+    if archive is not None:
+        lines += _family("dicos_bags_total", "counter", "Bags by what became of their files.", (
+            (f"lane={name},outcome={_quoted(outcome)}", str(getattr(archive, outcome)))
+            for outcome in ("written", "dropped", "failed")))  # fmt: skip
     figures: tuple[tuple[str, str, str, Callable[[LinkStatus], float]], ...] = (
         ("connected", "gauge", "1 while the bus works.", lambda s: s.connected),
         ("plc_alive", "gauge", "1 while the PLC's heartbeat is young.", lambda s: s.plc_alive),

@@ -1,4 +1,4 @@
-"""A lane's file: source, lane, buses, journal and metrics of one belt, checked before it starts."""
+"""A lane's file: source, lane, buses, files and metrics of one belt, checked before it starts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from xedge.commands.tomlfile import TomlFile
+from xedge.control.board import MOST_COUNTS
 from xedge.control.bus import Claim, listening
 from xedge.control.buses import BusKind, bus_kind
 from xedge.control.link import LinkConfig
 from xedge.errors import ConfigError
 
-TABLES: Final = ("lane", "source", "control", "bus", "metrics")
+TABLES: Final = ("lane", "source", "control", "bus", "dicos", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,10 @@ class ControlTable:
         drain_s: Seconds that the end waits for the last decisions to be taken over, and for the
             last cleared bag to pass the diverter.
         valid_mm: Belt behind a bag's tail for which its CLEAR is valid.
-        beat_s: Seconds from one heartbeat of the lane to the next.
+        reverse_counts: Encoder counts that the belt may roll back when it stops; one that goes
+            back farther takes every CLEAR with it. The same as in the PLC's rule.
+        beat_s: Seconds from one heartbeat of the lane to the next, half of `plc_limit_s` at most:
+            a PLC that is as strict as the lane would else take it for dead between two of them.
         plc_limit_s: Seconds without a heartbeat of the PLC after which nothing is cleared.
         poll_s: Seconds from one look at the PLC's commands to the next.
         retry_first_s: Seconds from a failure to the first attempt to connect again.
@@ -114,6 +118,7 @@ class ControlTable:
     start_s: float = 10.0
     drain_s: float = 15.0
     valid_mm: float = 2000.0
+    reverse_counts: int = 16
     beat_s: float = 0.2
     plc_limit_s: float = 1.0
     poll_s: float = 0.05
@@ -121,10 +126,18 @@ class ControlTable:
     retry_most_s: float = 5.0
 
     def __post_init__(self) -> None:
-        _above_zero(self, *(field.name for field in dataclasses.fields(self)[1:]))
-        if self.plc_limit_s < 2 * self.poll_s:  # the PLC would be lost between two looks at it
-            raise ConfigError("plc_limit_s cannot be used", found=str(self.plc_limit_s),
-                              expected=f"twice poll_s ({self.poll_s}) or more")  # fmt: skip
+        seconds = {field.name for field in dataclasses.fields(self)} - {
+            "at_start", "reverse_counts"
+        }  # fmt: skip
+        _above_zero(self, *sorted(seconds))
+        if not 0 <= self.reverse_counts <= MOST_COUNTS:
+            raise ConfigError("reverse_counts cannot be used", expected=f"0 to {MOST_COUNTS}",
+                              found=str(self.reverse_counts))  # fmt: skip
+        for name in ("poll_s", "beat_s"):  # one side would be lost between two looks or beats
+            if self.plc_limit_s < 2 * getattr(self, name):
+                raise ConfigError("plc_limit_s cannot be used", found=str(self.plc_limit_s),
+                                  expected=f"twice {name} ({getattr(self, name)}) or more",
+                                  remedy=f"Set {name} lower")  # fmt: skip
 
     def link(self, counts_per_mm: float, plc_beats: bool) -> LinkConfig:
         """The set-up of a link.
@@ -134,7 +147,8 @@ class ControlTable:
         """
         return LinkConfig(
             valid_counts=round(self.valid_mm * counts_per_mm), beat_s=self.beat_s,
-            plc_limit_s=self.plc_limit_s, plc_beats=plc_beats, poll_s=self.poll_s,
+            reverse_counts=self.reverse_counts, plc_limit_s=self.plc_limit_s,
+            plc_beats=plc_beats, poll_s=self.poll_s,
             retry_first_s=self.retry_first_s, retry_most_s=self.retry_most_s,
         )  # fmt: skip
 
@@ -157,6 +171,19 @@ class MetricsTable:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:
             raise ConfigError("port cannot be used", expected="0 to 65535", found=str(self.port))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicosTable:
+    """The DICOS files that a security system gets.
+
+    Attributes:
+        folder: Where they go, in a folder of its own for each start; None writes none.
+        machine: TOML file that describes the scanner, see docs/dicos.md; None says nothing of it.
+    """
+
+    folder: Path | None = None
+    machine: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +213,7 @@ class LaneFile:
         source: Where the lines come from.
         control: How the lane deals with its PLCs.
         buses: The buses, at least one.
+        dicos: The DICOS files.
         metrics: Where Prometheus finds figures.
     """
 
@@ -194,6 +222,7 @@ class LaneFile:
     source: SourceTable
     control: ControlTable
     buses: tuple[BusTable, ...]
+    dicos: DicosTable
     metrics: MetricsTable
 
 
@@ -215,7 +244,8 @@ def read_lane_file(path: Path) -> LaneFile:
     if not isinstance(buses, list) or not buses:
         raise ConfigError(f"{path}: no bus", expected="one table [[bus]] or more",
                           remedy='Add [[bus]] with kind = "modbus", say')  # fmt: skip
-    read = tuple(_read_bus(file, number, table) for number, table in enumerate(buses))
+    control = file.section(ControlTable, "control")
+    read = tuple(_read_bus(file, number, table, control) for number, table in enumerate(buses))
     metrics = file.section(MetricsTable, "metrics")
     served = (listening(metrics.host, metrics.port),) if metrics.port else ()
     _refuse_overlaps([
@@ -226,13 +256,14 @@ def read_lane_file(path: Path) -> LaneFile:
         path,
         file.section(LaneTable, "lane"),
         file.section(SourceTable, "source"),
-        file.section(ControlTable, "control"),
+        control,
         read,
+        file.section(DicosTable, "dicos"),
         metrics,
     )
 
 
-def _read_bus(file: TomlFile, number: int, table: Any) -> BusTable:
+def _read_bus(file: TomlFile, number: int, table: Any, control: ControlTable) -> BusTable:
     if not isinstance(table, dict):
         raise file.error(ConfigError("each bus must be a table [[bus]]", found=repr(table)),
                          "", 0, "bus")  # fmt: skip
@@ -248,6 +279,15 @@ def _read_bus(file: TomlFile, number: int, table: Any) -> BusTable:
         wrong = ConfigError("plc_beats cannot be used", expected="true or false", found=repr(beats))
         raise file.error(wrong, "bus", number, "plc_beats")
     options = file.build(kind.options, table, "bus", number)
+    waits_s = getattr(options, "waits_s", 0.0)
+    if beats and waits_s > control.plc_limit_s:  # one slow call, and all that is shown is old
+        wrong = ConfigError(
+            "timeout_s cannot be used",
+            found=str(waits_s),
+            expected=f"plc_limit_s ({control.plc_limit_s}) or less",
+            remedy="Set timeout_s here lower, or plc_limit_s in [control] higher",
+        )
+        raise file.error(wrong, "bus", number, "timeout_s")
     return BusTable(kind, options, beats, f"{file.path}:{file.line('bus', number)}")
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from xedge.bundle import Bundle, open_bundle
+from xedge.commands.dicosarchive import described_machine, left_out, open_archive
 from xedge.commands.figures import FiguresServer, exposition
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
 from xedge.commands.notify import Watchdog, notify, watchdog_s
@@ -18,6 +19,7 @@ from xedge.commands.screening import warm_detector
 from xedge.commands.sources import Feed, Gate, open_feed
 from xedge.commands.strips import open_journal
 from xedge.control.board import PlcEvent, new_epoch
+from xedge.control.dicos.bag import DicosArchive
 from xedge.control.image import CLEARING, LaneState
 from xedge.control.link import Link
 from xedge.errors import BusError, ConfigError, XedgeError
@@ -51,9 +53,10 @@ class Service:
     ) -> None:
         self._file, self._on_decision = file, on_decision
         self._steering = Steering()
-        self._stopping = threading.Event()
+        self._stopping = False
         self._gate: Gate | None = None
         self._links: list[Link] = []
+        self._archive: DicosArchive | None = None
         self._tally = Tally()
         self._least_threshold = 0.0
         self.classes: tuple[str, ...] = ()
@@ -61,9 +64,11 @@ class Service:
         self.screening = False
 
     def stop(self) -> None:
-        """Take no more lines; bags on the way are decided, and what is left is handed over."""
-        LOG.info("stopping: no more lines are taken")
-        self._stopping.set()
+        """Take no more lines; bags on the way are decided, and what is left is handed over.
+
+        A handler of a signal may call it: it takes no lock that the thread below could hold.
+        """
+        self._stopping = True
         if self._gate is not None:
             self._gate.shut()
 
@@ -84,6 +89,8 @@ class Service:
             return
         if threshold is not None and threshold != self._file.lane.alarm_threshold:
             self._steering.retune(threshold)
+            if self._archive is not None:
+                self._archive.retune(threshold)
             LOG.info("alarm_threshold is %s now", threshold)
         if threshold is None and self._file.lane.alarm_threshold is not None:
             threshold = self._file.lane.alarm_threshold
@@ -91,7 +98,7 @@ class Service:
                         "start", threshold)  # fmt: skip
         same = replace(file, lane=replace(file.lane, alarm_threshold=threshold))
         kept = replace(self._file, lane=replace(self._file.lane, alarm_threshold=threshold))
-        for name in ("lane", "source", "control", "metrics"):
+        for name in ("lane", "source", "control", "dicos", "metrics"):
             if getattr(same, name) != getattr(kept, name):
                 LOG.warning("[%s] has changed, which takes effect at the next start", name)
         # A bus that only stands at another line is the same.
@@ -130,6 +137,10 @@ class Service:
             LOG.info("%s: model %s on %s %s", file.lane.name, model.spec.name, used.name,
                      used.version)  # fmt: skip
             epoch = new_epoch()
+            self._archive = open_archive(file, feed, model.spec, config.alarm_threshold, epoch)
+            if self._archive is not None:  # ends behind the buses, which wait for nothing
+                stack.callback(self._tell_left_out)
+                stack.enter_context(self._archive)
             stack.callback(self._part)
             for bus, set_up in zip(buses, links, strict=True):
                 link = Link(bus, set_up, epoch, on_event=_teller(str(bus), journal))
@@ -138,7 +149,7 @@ class Service:
             stack.enter_context(self._figures())
             self._await_plcs()
             self._gate = Gate(feed.strips)
-            if self._stopping.is_set():
+            if self._stopping:
                 self._gate.shut()
             watched = Watchdog(self._steering.ping, lambda: self._steering.quiet_s, watchdog_s())
             stack.enter_context(watched)
@@ -152,12 +163,16 @@ class Service:
                 )  # fmt: skip
             finally:
                 self.screening = False
+            if self._stopping:
+                LOG.info("stopping: no more lines are taken")
             notify(STOPPING=1, STATUS="handing over the last decisions")
             return report
 
     def _publish(self, decision: Decision, scan: Scan | None) -> None:
         for link in self._links:
             link.publish(decision)
+        if self._archive is not None:
+            self._archive.put(decision, scan)
         self._tally.add(decision)
         self._tell_slow()
         self._on_decision(decision)
@@ -171,6 +186,10 @@ class Service:
         LOG.warning("none of the first %d bags was decided in time: this machine is too slow for "
                     "the model at this speed. A faster engine or model, or a larger deadline_mm, "
                     "helps; `xedge doctor` shows the engines", late)  # fmt: skip
+
+    def _tell_left_out(self) -> None:
+        for sentence in left_out(self._archive):
+            LOG.error("%s", sentence)
 
     def _part(self) -> None:
         """Let go of all PLCs at once: together they take no longer than the slowest."""
@@ -196,7 +215,9 @@ class Service:
     def figures(self) -> str:
         """The figures as Prometheus reads them."""
         links = [link.status for link in self._links]
-        return exposition(self._file.lane.name, self._tally, links, self._steering.quiet_s)
+        return exposition(
+            self._file.lane.name, self._tally, links, self._steering.quiet_s, self._archive
+        )
 
     def _await_plcs(self) -> None:
         """Return when every PLC was heard and lets the lane run, or `stop` was called."""
@@ -206,7 +227,8 @@ class Service:
         notify(STATUS="waiting for the PLC")
         until = time.monotonic() + control.start_s
         said: set[int] = set()
-        while not self._stopping.wait(LOOK_S):
+        while not self._stopping:
+            time.sleep(LOOK_S)
             silent = [
                 number for number, link in enumerate(self._links)
                 if not (link.status.connected and link.status.state in CLEARING)
@@ -283,6 +305,8 @@ def check_file(file: LaneFile) -> None:
         table.kind.bus(table.options)
     feed = open_feed(file.source)
     try:
+        if file.dicos.folder is not None:
+            described_machine(file, feed)
         _lane_config(file, feed, open_bundle(file.lane.bundle))
         for table in file.buses:
             file.control.link(feed.counts_per_mm, table.plc_beats)

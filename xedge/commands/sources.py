@@ -27,12 +27,14 @@ class Feed:
         flat_field: The correction of the detector.
         counts_per_mm: Encoder counts a millimetre of belt.
         close: Frees what the strips hold; called once, from another thread than reads them.
+        simulated: True when no machine has seen these bags: their DICOS files then say so.
     """
 
     strips: Iterable[Strip]
     flat_field: FlatField
     counts_per_mm: float
     close: Callable[[], None] = lambda: None
+    simulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ def open_feed(source: SourceTable) -> Feed:
     if source.kind == "simulated":
         scanner = ScannerModel()
         belt = SimulatedBelt(source.seed, source.bags, source.speed_m_s, scanner=scanner)
-        return Feed(belt, flat_field(scanner, source.seed, source.seed), 1 / scanner.pitch_mm)
+        return Feed(belt, flat_field(scanner, source.seed, source.seed), 1 / scanner.pitch_mm,
+                    simulated=True)  # fmt: skip
     if source.kind == "strip-file":
         assert source.path is not None
         file = StripFileSource(source.path)
         header = file.reader.header
-        return Feed(file, file.reader.flat_field(), header.counts_per_mm, file.close)
+        return Feed(file, file.reader.flat_field(), header.counts_per_mm, file.close,
+                    header.simulated)  # fmt: skip
     return _vendors_feed(source.entry)
 
 

@@ -20,7 +20,7 @@ from xedge.lane.report import LaneReport
 from xedge.lane.runner import run_lane
 from xedge.provenance import code_version
 from xedge.scanner.source import StripFileSource
-from xedge.scanner.stripfile import StripFileHeader, StripWriter
+from xedge.scanner.stripfile import SIMULATOR, StripFileHeader, StripWriter
 from xedge.sim.belt import BeltTruth, SimulatedBelt
 from xedge.sim.correction import RUN_LINES
 from xedge.sim.physics import ScannerModel
@@ -78,7 +78,7 @@ def record_belt(
     belt = SimulatedBelt(seed, bags, speed_m_s, scanner=scanner)
     header = StripFileHeader(
         scanner.elements, scanner.pitch_mm, 1 / scanner.pitch_mm, speed_m_s,
-        {"source": "xedge.sim", "seed": seed, "bags": bags, "xedge": xedge.__version__,
+        {"source": SIMULATOR, "seed": seed, "bags": bags, "xedge": xedge.__version__,
          "commit": code_version().commit},
     )  # fmt: skip
     truth = path.with_suffix(".truth.json")

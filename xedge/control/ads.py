@@ -99,6 +99,11 @@ class AdsOptions:
                 self.timeout_s)  # fmt: skip
 
     @property
+    def waits_s(self) -> float:
+        """Seconds for which a call may wait for the network."""
+        return self.timeout_s
+
+    @property
     def claims(self) -> tuple[Claim, ...]:
         """The variables of the decision image and of the command image."""
         runtime = f"{machine(self.host)}:{self.port}, AMS port {self.ams_port}"

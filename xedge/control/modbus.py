@@ -87,12 +87,19 @@ class ModbusOptions:
     def claims(self) -> tuple[Claim, ...]:
         """The registers of the decision image and of the command image; a server's port."""
         place = f"the registers of {machine(self.host)}:{self.port}"
+        if self.role == "client":  # behind a gateway each unit is another PLC
+            place = f"{place}, unit {self.unit}"
         ports = (listening(self.host, self.port),) if self.role == "server" else ()
         return (
             Claim(place, self.image_address, self.image_address + IMAGE_WORDS - 1),
             Claim(place, self.command_address, self.command_address + COMMAND_WORDS - 1),
             *ports,
         )
+
+    @property
+    def waits_s(self) -> float:
+        """Seconds for which a call may wait for the network; a server waits for nobody."""
+        return self.timeout_s if self.role == "client" else 0.0
 
     def __str__(self) -> str:
         return f"modbus {self.role} {self.host}:{self.port}"

@@ -96,6 +96,11 @@ class MqttOptions:
             )  # fmt: skip
 
     @property
+    def waits_s(self) -> float:
+        """Seconds for which a call may wait for the network."""
+        return self.timeout_s
+
+    @property
     def claims(self) -> tuple[Claim, ...]:
         """What no other bus of the lane may have: the topic of its image, at this broker."""
         topic = f"{self.topic}/image at {machine(self.host)}:{self.port}"

@@ -92,6 +92,11 @@ class S7Options:
                 f"{self.command_offset} in the same data block")  # fmt: skip
 
     @property
+    def waits_s(self) -> float:
+        """Seconds for which a call may wait for the network."""
+        return self.timeout_s
+
+    @property
     def claims(self) -> tuple[Claim, ...]:
         """The bytes of the decision image and of the command image."""
         return tuple(

@@ -47,7 +47,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 
@@ -67,6 +67,10 @@ _INTACT = 1
 MAX_ELEMENTS = 65_536
 MAX_LINES = 65_536
 MAX_METADATA = 1 << 20
+
+
+SIMULATOR: Final = "xedge.sim"
+"""What the metadata of a file call its source when the simulator made it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,11 @@ class StripFileHeader:
                 expected=f"2..{MAX_ELEMENTS} elements; pitch, counts per mm and speed above 0",
                 found=f"{self.elements} elements, {numbers}",
             )
+
+    @property
+    def simulated(self) -> bool:
+        """True when the simulator made the lines, and no machine."""
+        return self.metadata.get("source") == SIMULATOR
 
     def to_bytes(self) -> bytes:
         """The header as it stands in the file, its CRC included."""

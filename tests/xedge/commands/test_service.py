@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -138,10 +139,11 @@ def test_a_belt_is_screened_in_real_time_and_what_is_not_clear_is_diverted(
     lane_file: Callable[..., Path], bags: int
 ) -> None:
     # The diverter is 600 counts behind the tail: a later decision is none, and says so.
-    path = lane_file(bags, lane="deadline_mm = 300")
+    path = lane_file(bags, lane="deadline_mm = 300", more='[dicos]\nfolder = "dicos"')
     decisions: list[Decision] = []
     with plc_of(path, bags) as gone:
-        report = Service(read_lane_file(path), decisions.append).run()
+        service = Service(read_lane_file(path), decisions.append)
+        report = service.run()
         until = time.monotonic() + 20
         while len(gone) < bags and time.monotonic() < until:
             time.sleep(0.01)
@@ -159,7 +161,25 @@ def test_a_belt_is_screened_in_real_time_and_what_is_not_clear_is_diverted(
     kinds = [record["kind"] for record in records]
     assert kinds.count("decision") == bags
     assert {"bus-up", "plc-heard", "plc-run", "source-ended"} <= set(kinds)
+    (start,) = (path.parent / "dicos").iterdir()
+    assert len(list(start.glob("bag-*-report.dcs"))) == bags
+    assert f'outcome="written"}} {bags}\n' in service.figures()
     assert json.dumps(bag_record(gone[0]))
+
+
+def test_dicos_files_that_cannot_be_written_cost_no_decision(
+    lane_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = lane_file(2, more='[dicos]\nfolder = "dicos"')
+    (path.parent / "dicos").write_text("a file where a folder should be")
+    decisions: list[Decision] = []
+    with plc_of(path, 2):
+        service = Service(read_lane_file(path), decisions.append)
+        report = service.run()
+    assert [d.bag for d in decisions] == [1, 2]
+    assert report.errors == ()
+    assert 'outcome="failed"} 2\n' in service.figures()
+    assert caplog.text.count("no DICOS files: bag ") == 2
 
 
 def test_a_plc_that_cannot_be_reached_at_the_start_is_an_error_with_line_and_remedy(
@@ -399,6 +419,43 @@ def test_signals_of_the_command(
     kinds = [record["kind"] for record in records]
     assert "retuned" in kinds
     assert kinds.count("bag-begun") == kinds.count("decision") == 1 + len(out.splitlines())
+
+
+def test_nobody_reads_what_is_printed_and_the_lane_goes_on(
+    lane_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Standard output and the log are full pipes from the first moment on."""
+    path = lane_file(None, control="drain_s = 2")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    }
+    code = "from xedge.commands.serve import serve; serve()"
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * size)
+
+    def decided() -> int:
+        journal = tmp_path / "lane.journal"
+        records = read_journal(journal)[0] if journal.exists() else ()
+        return [record["kind"] for record in records].count("decision")
+
+    with plc_of(path, 3) as gone:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(path), "--json"], env=environment,
+            stdout=writer, stderr=writer,
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + 60
+            while decided() < 3 or len(gone) < 3:
+                assert time.monotonic() < until, "the lane stands"
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            process.wait()
+            os.close(reader)
+            os.close(writer)
 
 
 def test_a_file_is_checked_without_a_plc(lane_file: Callable[..., Path]) -> None:

@@ -10,7 +10,7 @@ import datetime
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -101,6 +101,9 @@ class DicosFolder:
         return BagFiles(doc.save(document, report), low, high)
 
 
+_Job = tuple[Decision, Scan | None, datetime.datetime, DicosFolder]
+
+
 class DicosArchive:
     """Writes bags in a thread of its own; a context manager, which ends when all are written.
 
@@ -124,9 +127,7 @@ class DicosArchive:
         doc.pydicom()  # missing here rather than in the thread
         self._folder = folder
         self._now = now or (lambda: datetime.datetime.now(datetime.timezone.utc))
-        self._waiting: queue.Queue[tuple[Decision, Scan | None, datetime.datetime] | None] = (
-            queue.Queue(MOST_WAITING)
-        )
+        self._waiting: queue.Queue[_Job | None] = queue.Queue(MOST_WAITING)
         self._closed = False
         self.written = self.dropped = self.failed = 0
         self.errors: list[str] = []
@@ -139,9 +140,14 @@ class DicosArchive:
         try:
             if self._closed:
                 raise queue.Full
-            self._waiting.put_nowait((decision, scan, scanned))
+            self._waiting.put_nowait((decision, scan, scanned, self._folder))
         except queue.Full:
             self.dropped += 1
+
+    def retune(self, alarm_threshold: float) -> None:
+        """Call objects of this score and better threats, in bags that come from now on."""
+        screener = replace(self._folder.screener, alarm_threshold=alarm_threshold)
+        self._folder = replace(self._folder, screener=screener)
 
     def close(self) -> None:
         """Return when all bags that were taken are written; safe to call twice."""
@@ -152,9 +158,9 @@ class DicosArchive:
 
     def _work(self) -> None:
         while (job := self._waiting.get()) is not None:
-            decision, scan, scanned = job
+            decision, scan, scanned, folder = job
             try:
-                self._folder.write(decision, scan, scanned=scanned)
+                folder.write(decision, scan, scanned=scanned)
                 self.written += 1
             except Exception as error:  # one bag's failure must not cost the bags behind it
                 self.failed += 1
