@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Functions that read or write whole holding registers. Everything else, the coils that the library
 # lays over the same registers above all, is refused.
 FUNCTIONS: Final = frozenset({3, 6, 16, 23})
+ROUNDS: Final = 3
 _T = TypeVar("_T")
 
 
@@ -178,7 +179,10 @@ async def _wind_up(server: ModbusTcpServer | None) -> None:
     try:
         if server is not None:
             await server.shutdown()  # type: ignore[no-untyped-call]
-        await asyncio.sleep(0)
+        # A request that came last becomes a task two rounds of the loop later, in pymodbus: one
+        # that the loop stops before would be a coroutine that nobody ever awaited.
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -351,3 +354,21 @@ def test_a_lane_writes_into_the_server_of_modbus_serial(
 
 def test_the_plcs_end_says_where_it_is() -> None:
     assert str(ModbusPort(ModbusOptions())) == "PLC of modbus client 127.0.0.1:502"
+
+
+def test_a_request_that_comes_while_a_plc_ends_leaves_nothing_behind(
+    client: SimpleNamespace,
+) -> None:
+    """pymodbus answers two rounds of its loop later; what is left then warns when it is collected."""
+    ask = bytes([0, 1, 0, 0, 0, 6, 1, 3, 0, 200, 0, 19])
+    for _ in range(10):
+        client.port.connect()
+        with socket.create_connection(("127.0.0.1", client.options.port)) as peer:
+            peer.sendall(ask)
+            assert peer.recv(100)
+            peer.sendall(ask)
+            client.port.close()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(warning.message) for warning in said] == []
