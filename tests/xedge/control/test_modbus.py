@@ -359,7 +359,7 @@ def test_the_plcs_end_says_where_it_is() -> None:
 def test_a_request_that_comes_while_a_plc_ends_leaves_nothing_behind(
     client: SimpleNamespace,
 ) -> None:
-    """pymodbus answers two rounds of its loop later; what is left then warns when it is collected."""
+    """pymodbus answers two rounds of its loop later; what is left warns when it is collected."""
     ask = bytes([0, 1, 0, 0, 0, 6, 1, 3, 0, 200, 0, 19])
     for _ in range(10):
         client.port.connect()
