@@ -17,6 +17,7 @@ import numpy as np
 from xedge.bundle import Bundle, open_bundle
 from xedge.commands.lanefile import LaneFile, read_lane_file
 from xedge.commands.screening import warm_detector
+from xedge.commands.soak_scenes import SCENES, Scene
 from xedge.commands.sources import open_feed
 from xedge.detector import Detector
 from xedge.engines.fake import FakeEngine
@@ -47,6 +48,9 @@ DENSE_PIXELS: Final = 3000
 FAULTS: Final = MappingProxyType[str, Fault]({**LINE_FAULTS, **ENGINE_FAULTS})
 """Every fault of a belt, by name."""
 
+EVERY: Final = MappingProxyType[str, Fault | Scene]({**FAULTS, **SCENES})
+"""Every fault that a soak knows, by name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SoakSettings:
@@ -54,7 +58,7 @@ class SoakSettings:
 
     Attributes:
         hours: Hours of belt.
-        faults: Names of the faults; see `FAULTS`.
+        faults: Names of the faults; see `EVERY`.
         seed: Of the bags, their order and the faults.
         speed_m_s: Speed of the default lane's belt.
         engine: ``fake``, or ``real``.
@@ -67,7 +71,7 @@ class SoakSettings:
     """
 
     hours: float = 24.0
-    faults: tuple[str, ...] = tuple(FAULTS)
+    faults: tuple[str, ...] = tuple(EVERY)
     seed: int = 1
     speed_m_s: float = 0.5
     engine: str = "fake"
@@ -80,9 +84,9 @@ class SoakSettings:
             raise ConfigError("a soak cannot be so long", expected="hours and speed above 0",
                               found=f"{self.hours} h, {self.speed_m_s} m/s")  # fmt: skip
         for name in self.faults:
-            if name not in FAULTS:
+            if name not in EVERY:
                 raise ConfigError(f"nobody knows the fault {name!r}",
-                                  expected=f"all, or some of {', '.join(FAULTS)}")  # fmt: skip
+                                  expected=f"all, or some of {', '.join(EVERY)}")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,7 @@ class Ground:
 def fault_names(wanted: str) -> tuple[str, ...]:
     """The faults that an option asks for: ``all``, ``none``, or names with commas."""
     if wanted in ("all", "none"):
-        return tuple(FAULTS) if wanted == "all" else ()
+        return tuple(EVERY) if wanted == "all" else ()
     return tuple(name.strip() for name in wanted.split(",") if name.strip())
 
 

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from xedge.commands.soak_ground import FAULTS, SoakSettings, open_ground
+from xedge.commands.soak_ground import EVERY, FAULTS, SoakSettings, open_ground
 from xedge.commands.soak_judge import FaultCount, Judge
+from xedge.commands.soak_scenes import SCENES
 from xedge.lane.config import LaneConfig
 from xedge.lane.report import LaneReport
 from xedge.lane.runner import run_lane
@@ -80,7 +81,7 @@ class SoakResult:
             "rss_mb": {"start": self.memory.start, "end": self.memory.end},
             "memory_grew": self.memory.grew,
             "faults": {
-                name: {**count, "then": FAULTS[name].then} for name, count in counts.items()
+                name: {**count, "then": EVERY[name].then} for name, count in counts.items()
             },
             "bags_unseen": judge.unseen,
             "invariants_broken": dict(judge.broken.count),
@@ -122,7 +123,7 @@ def run_soak(
         severity = _severity(settings, ground.config)
         screen = FaultyScreen(ground.screen, ground.sleep, severity)
         source = FaultySource(
-            belt, [FAULTS[name] for name in settings.faults], seed=settings.seed,
+            belt, [FAULTS[name] for name in settings.faults if name in FAULTS], seed=settings.seed,
             every=settings.every, counts_per_line=ground.config.counts_per_line,
             severity=severity, ahead=lambda: belt.ahead, arm=screen.arm,
         )  # fmt: skip
@@ -133,7 +134,7 @@ def run_soak(
 
         def take(decision: Decision, scan: object) -> None:
             judge.take(decision)
-            if decision.bag % 64 == 0:
+            if decision.bag % 8 == 0:
                 memory.look()
                 on_progress(belt.now_ns / 3.6e12, decision.bag)
 
@@ -145,6 +146,9 @@ def run_soak(
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
         memory.look()
         judge.finish(lane.ledger)
+        for name in settings.faults:
+            if name in SCENES:
+                judge.faults[name] = SCENES[name].play(settings.seed, judge.broken)
     return SoakResult(
         settings, lane, judge, wall_s, cpu_s, belt.now_ns * 1e-9, memory, read_machine(),
         code_version(),

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from xedge.cli import CommandGroup
 from xedge.commands.soak import soak as command
-from xedge.commands.soak_ground import FAULTS, SoakSettings, fault_names
+from xedge.commands.soak_ground import EVERY, FAULTS, SoakSettings, fault_names
 from xedge.commands.soak_judge import Judge
 from xedge.commands.soak_run import Memory, run_soak
 from xedge.errors import ConfigError
@@ -111,12 +111,12 @@ def test_what_cannot_be_soaked_is_refused(arguments, words) -> None:
 
 def test_the_page_tells_of_every_fault() -> None:
     page = (Path(__file__).parents[3] / "docs" / "soak.md").read_text(encoding="utf-8")
-    for name, fault in FAULTS.items():
+    for name, fault in EVERY.items():
         assert f"| `{name}` | {fault.what} | {fault.then} |" in page
 
 
 def test_names_of_faults() -> None:
-    assert fault_names("all") == tuple(FAULTS)
+    assert fault_names("all") == tuple(EVERY)
     assert fault_names("none") == ()
     assert fault_names("dropped, burst") == ("dropped", "burst")
     with pytest.raises(ConfigError, match="so long"):
