@@ -97,6 +97,12 @@ def _text(path: Path) -> str:
         return ""
 
 
+def resident_bytes(pid: int) -> int | None:
+    """Bytes of physical memory that a process holds; None where the system does not say."""
+    pages = _text(Path(f"/proc/{pid}/statm")).split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
+
+
 def _field(cpuinfo: str, *names: str) -> str:
     for name in names:
         if found := re.search(rf"^{name}\s*:\s*(.*)$", cpuinfo, re.MULTILINE):

@@ -1,16 +1,23 @@
-"""A lane's figures for Prometheus, in its text format, over a small HTTP server."""
+"""A lane's figures for Prometheus, in its text format, and its health, over a small HTTP server."""
 
 from __future__ import annotations
 
 import http.server
+import json
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from xedge.commands.engine import EngineState
+from xedge.commands.health import Health
 from xedge.control.dicos.bag import DicosArchive
 from xedge.control.link import LinkStatus
 from xedge.errors import ConfigError
 from xedge.lane.report import Tally
+from xedge.lane.vitals import LATENCY_BOUNDS_S, Vitals
+from xedge.machine import resident_bytes
 from xedge.types import Reason, Verdict
 
 REQUEST_S: Final = 5.0
@@ -66,6 +73,80 @@ def exposition(
     return "\n".join(lines) + "\n"
 
 
+def lane_exposition(lane: str, vitals: Vitals, engine: EngineState | None) -> str:
+    """The figures of lines, stages, engine and memory, as `exposition`."""
+    ledger, depths = vitals.ledger, vitals.depths
+    lines = [
+        *_family("lines_total", "counter", "Lines that came, by what became of them.", [
+            _sample(lane, value, fate=fate) for fate, value in (
+                ("bag", ledger.bag_lines), ("air", ledger.gap_lines),
+                *((cause.value, n) for cause, n in sorted(ledger.refused_lines.items())))]),
+        *_one(lane, "missing_lines_total", "counter", "Lines that never came.",
+              ledger.missing_lines),
+        *_one(lane, "bags_total", "counter", "Bags that began.", ledger.bags_in),
+        *_one(lane, "open_bags", "gauge", "Bags that are not decided.", ledger.open_bags),
+        *_latencies(lane, vitals),
+        *_one(lane, "queued_strips", "gauge", "Strips that wait.", depths.strips),
+        *_one(lane, "queued_windows", "gauge", "Windows that wait.", depths.windows),
+        *_one(lane, "errors_total", "counter", "Errors, of whatever kind.", len(vitals.errors)),
+        *_one(lane, "journal_errors_total", "counter", "Records that are not in the journal.",
+              vitals.journal_errors),
+        *_family("stage_quiet_seconds", "gauge", "Seconds since a stage's last sign of life.", [
+            _sample(lane, stage.quiet_s, stage=stage.name) for stage in vitals.stages]),
+        *_family("stage_silent", "gauge", "1 while a stage is silent for too long.", [
+            _sample(lane, stage.silent, stage=stage.name) for stage in vitals.stages]),
+    ]  # fmt: skip
+    processes = {"lane": os.getpid()}
+    if engine is not None:
+        tests = engine.tests
+        lines += [
+            *_one(lane, "engine_ready", "gauge", "1 while windows are screened.",
+                  not engine.problem),
+            *_family("self_tests_total", "counter", "Self-tests while idle.", [
+                _sample(lane, tests.passed, outcome="passed"),
+                _sample(lane, tests.failed, outcome="failed")]),
+        ]  # fmt: skip
+        if tests.passed_at_s is not None:
+            lines += _one(lane, "self_test_age_seconds", "gauge", "Since one passed.",
+                          time.monotonic() - tests.passed_at_s)  # fmt: skip
+        if (process := engine.process) is not None:
+            lines += _one(lane, "engine_restarts_total", "counter", "Times it was ready again.",
+                          process.restarts)  # fmt: skip
+            lines += _one(lane, "engine_failures_total", "counter",
+                          "Times it hung, died, raised or did not start.",
+                          process.failures)  # fmt: skip
+            if process.pid is not None:
+                processes["engine"] = process.pid
+    held = {name: resident_bytes(pid) for name, pid in processes.items()}
+    lines += _family("resident_bytes", "gauge", "Physical memory that a process holds.", [
+        _sample(lane, value, process=name) for name, value in held.items()
+        if value is not None])  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _latencies(lane: str, vitals: Vitals) -> list[str]:
+    counts = vitals.latencies.cumulated()
+    bounds = [*(f"{bound:g}" for bound in LATENCY_BOUNDS_S), "+Inf"]
+    lines = _family("latency_seconds", "histogram", "From a bag's last line to its decision.", ())
+    for bound, count in zip(bounds, counts, strict=True):
+        labels, value = _sample(lane, count, le=bound)
+        lines.append(f"xedge_latency_seconds_bucket{{{labels}}} {value}")
+    labels, value = _sample(lane, vitals.latencies.sum_s)
+    lines.append(f"xedge_latency_seconds_sum{{{labels}}} {value}")
+    lines.append(f"xedge_latency_seconds_count{{{labels}}} {counts[-1]}")
+    return lines
+
+
+def _one(lane: str, figure: str, kind: str, what: str, value: float) -> list[str]:
+    return _family(figure, kind, what, [_sample(lane, value)])
+
+
+def _sample(lane: str, value: float, **labels: str) -> tuple[str, str]:
+    named = {"lane": lane, **labels}
+    said = ",".join(f"{name}={_quoted(text)}" for name, text in named.items())
+    return said, f"{float(value):.15g}"
+
+
 def _family(figure: str, kind: str, what: str, samples: Iterable[tuple[str, str]]) -> list[str]:
     """The lines of one figure: what it is, and its labels and values."""
     return [
@@ -81,18 +162,27 @@ def _quoted(text: str) -> str:
 
 
 class FiguresServer:
-    """Serves ``/metrics`` in a thread of its own; a context manager.
+    """Serves ``/metrics`` and ``/health`` in a thread of its own; a context manager.
+
+    ``/health`` answers 200, or 503 while somebody needs to look after the lane.
 
     Args:
         host: Address to listen at.
         port: TCP port; 0 serves nothing.
-        figures: Makes the text.
+        figures: Makes the text of ``/metrics``.
+        health: Looks how the lane is; None serves no ``/health``.
 
     Raises:
         ConfigError: When it cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, figures: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        figures: Callable[[], str],
+        health: Callable[[], Health] | None = None,
+    ) -> None:
         self._server: http.server.ThreadingHTTPServer | None = None
         if not port:
             return
@@ -101,15 +191,22 @@ class FiguresServer:
             timeout = REQUEST_S
 
             def do_GET(self) -> None:
-                if self.path != "/metrics":
+                if self.path == "/metrics":
+                    self._answer(200, "text/plain; version=0.0.4", figures())
+                elif self.path == "/health" and health is not None:
+                    found = health()
+                    text = json.dumps(found.to_dict(), indent=1)
+                    self._answer(200 if found.good else 503, "application/json", text + "\n")
+                else:
                     self.send_error(404)
-                    return
-                text = figures().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(text)))
+
+            def _answer(self, status: int, kind: str, text: str) -> None:
+                content = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(text)
+                self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: a scrape every few seconds is no news."""

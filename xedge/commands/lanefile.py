@@ -16,7 +16,7 @@ from xedge.control.buses import BusKind, bus_kind
 from xedge.control.link import LinkConfig
 from xedge.errors import ConfigError
 
-TABLES: Final = ("lane", "source", "control", "bus", "dicos", "metrics")
+TABLES: Final = ("lane", "engine", "source", "control", "bus", "dicos", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ class LaneTable:
         bag_limit_s: Seconds from a bag's first line within which it must be decided.
         journal: File that records are appended to; None keeps none.
         keep: Decisions that stay in memory for the last report.
+        silent_s: Seconds without a strip after which the detector is named silent.
 
     Raises:
         ConfigError: When a number cannot be.
@@ -47,12 +48,45 @@ class LaneTable:
     bag_limit_s: float = 60.0
     journal: Path | None = None
     keep: int = 1000
+    silent_s: float = 30.0
 
     def __post_init__(self) -> None:
-        _above_zero(self, "threads", "deadline_mm", "bag_limit_s", "keep")
+        _above_zero(self, "threads", "deadline_mm", "bag_limit_s", "keep", "silent_s")
         if self.alarm_threshold is not None and not 0 < self.alarm_threshold <= 1:
             raise ConfigError("alarm_threshold cannot be used", expected="above 0, up to 1",
                               found=str(self.alarm_threshold))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineTable:
+    """How the engine is kept.
+
+    Attributes:
+        process: True runs it in a process of its own, which is ended and started again when it
+            hangs, crashes or fails; False in the lane's process.
+        timeout_s: Seconds that a window may take.
+        start_s: Seconds that a start may take; engines may be built in it.
+        retry_first_s: Seconds from a failure to the next start, doubling with each one.
+        retry_most_s: Seconds between starts at the most.
+        self_test_s: Seconds without a window after which the engine is held to the bundle's golden
+            answer, which keeps it warm as well; 0 does that at the start alone.
+
+    Raises:
+        ConfigError: When a number cannot be.
+    """
+
+    process: bool = True
+    timeout_s: float = 10.0
+    start_s: float = 600.0
+    retry_first_s: float = 0.2
+    retry_most_s: float = 30.0
+    self_test_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "timeout_s", "start_s", "retry_first_s", "retry_most_s")
+        if not 0 <= self.self_test_s < math.inf:
+            raise ConfigError("self_test_s cannot be used", expected="0 or more",
+                              found=str(self.self_test_s))  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +189,7 @@ class ControlTable:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsTable:
-    """Where Prometheus finds the lane's figures.
+    """Where Prometheus finds the lane's figures, and whoever looks after it its health.
 
     Attributes:
         host: Address to listen at.
@@ -215,6 +249,7 @@ class LaneFile:
         buses: The buses, at least one.
         dicos: The DICOS files.
         metrics: Where Prometheus finds figures.
+        engine: How the engine is kept.
     """
 
     path: Path
@@ -224,6 +259,7 @@ class LaneFile:
     buses: tuple[BusTable, ...]
     dicos: DicosTable
     metrics: MetricsTable
+    engine: EngineTable
 
 
 def read_lane_file(path: Path) -> LaneFile:
@@ -260,6 +296,7 @@ def read_lane_file(path: Path) -> LaneFile:
         read,
         file.section(DicosTable, "dicos"),
         metrics,
+        file.section(EngineTable, "engine"),
     )
 
 

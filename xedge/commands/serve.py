@@ -15,6 +15,7 @@ import click
 
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.live import open_console, summary
+from xedge.commands.logs import fields, formatter
 from xedge.commands.outlet import Outlet, OutletHandler
 from xedge.commands.service import LOG, Service, check_file
 from xedge.commands.strips import named_record
@@ -26,7 +27,14 @@ from xedge.types import Decision
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--check", is_flag=True, help="Check the file, and what can be tried without a PLC.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a decision.")
-def serve(file: Path, check: bool, as_json: bool) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines of the log for people, or one JSON object each.",
+)
+def serve(file: Path, check: bool, as_json: bool, log_format: str) -> None:
     """Run a lane from one file: source, engine, PLC buses, journal, metrics.
 
     Nothing is screened before every PLC is heard. SIGTERM (or Ctrl-C) ends it in good order: no
@@ -47,7 +55,7 @@ def serve(file: Path, check: bool, as_json: bool) -> None:
         return
     # Neither the lane nor a bus waits for whoever reads what is printed.
     with Outlet(sys.stderr.fileno()) as log, Outlet(sys.stdout.fileno()) as out:
-        _log_to(log)
+        _log_to(log, log_format)
         service = Service(read, lambda decision: _say(out, service, decision, as_json))
         _take_signals(service, read.control.drain_s)
         try:
@@ -57,8 +65,6 @@ def serve(file: Path, check: bool, as_json: bool) -> None:
             raise
         if out.lost:
             LOG.warning("%d decisions were not printed: nobody read them in time", out.lost)
-        for error in report.errors:
-            LOG.error("%s", error)
     if not as_json:
         open_console(quiet=False).print(summary(report))
     for error in report.errors:
@@ -73,6 +79,9 @@ def _say(out: Outlet, service: Service, decision: Decision, as_json: bool) -> No
     LOG.info(
         "bag %d: %s%s, %.0f ms", decision.bag, decision.verdict.name,
         f" {decision.reason.name}" if decision.reason else "", decision.latency_ns / 1e6,
+        extra=fields(event="decision", bag=decision.bag, verdict=decision.verdict.name,
+                     reason=decision.reason.name, late=decision.late,
+                     latency_ms=decision.latency_ns / 1e6),
     )  # fmt: skip
 
 
@@ -110,11 +119,21 @@ def _reload(service: Service, asked: queue.SimpleQueue[None]) -> None:
         service.reload()
 
 
-def _log_to(outlet: Outlet) -> None:
+def _log_to(outlet: Outlet, log_format: str) -> None:
+    """Have the service's log, and whatever ends another thread, go to an outlet."""
     handler = OutletHandler(outlet)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(formatter(log_format))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
+    threading.excepthook = _say_of_thread
     # What pymodbus, asyncua and the like say of a lost connection, the links say already.
     logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _say_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """No thread ends unheard, whoever started it."""
+    name = ended.thread.name if ended.thread is not None else "a thread"
+    trace = (ended.exc_type, ended.exc_value or ended.exc_type(), ended.exc_traceback)
+    LOG.error("%s ended: %s: %s", name, ended.exc_type.__name__, ended.exc_value, exc_info=trace,
+              extra=fields(event="thread-ended", thread=name))  # fmt: skip

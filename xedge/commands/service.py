@@ -12,10 +12,12 @@ from typing import Any, Final
 
 from xedge.bundle import Bundle, open_bundle
 from xedge.commands.dicosarchive import described_machine, left_out, open_archive
-from xedge.commands.figures import FiguresServer, exposition
+from xedge.commands.engine import ServedEngine, served_engine
+from xedge.commands.figures import FiguresServer, exposition, lane_exposition
+from xedge.commands.health import Health, health_of
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
+from xedge.commands.logs import fields
 from xedge.commands.notify import Watchdog, notify, watchdog_s
-from xedge.commands.screening import warm_detector
 from xedge.commands.sources import Feed, Gate, open_feed
 from xedge.commands.strips import open_journal
 from xedge.control.board import PlcEvent, new_epoch
@@ -24,14 +26,19 @@ from xedge.control.image import CLEARING, LaneState
 from xedge.control.link import Link
 from xedge.errors import BusError, ConfigError, XedgeError
 from xedge.lane.config import LaneConfig
+from xedge.lane.events import Note
 from xedge.lane.journal import Journal
 from xedge.lane.report import LaneReport, Tally
 from xedge.lane.runner import run_lane
 from xedge.lane.steering import Steering
+from xedge.lane.vitals import Vitals
 from xedge.types import Decision, Reason, Scan
 
 LOG: Final = logging.getLogger("xedge.service")
 LOOK_S: Final = 0.02
+KILL_S: Final = 5.0
+"""Seconds beyond its time-out in which an engine's process is ended before the engine is silent."""
+
 SLOW_BAGS: Final = 3
 """Bags in a row from the first whose TIMEOUT says that the machine is too slow."""
 
@@ -52,7 +59,14 @@ class Service:
         self, file: LaneFile, on_decision: Callable[[Decision], None] = lambda decision: None
     ) -> None:
         self._file, self._on_decision = file, on_decision
-        self._steering = Steering()
+        own = KILL_S if file.engine.process else 0.0
+        self._steering = Steering(Vitals(
+            file.lane.silent_s, engine_s=file.engine.timeout_s + own,
+            tell=lambda message: LOG.error("%s", message, extra=fields(event="error")),
+            news=_tell_news,
+        ))  # fmt: skip
+        self._state = "starting"
+        self._engine: ServedEngine | None = None
         self._stopping = False
         self._gate: Gate | None = None
         self._links: list[Link] = []
@@ -69,6 +83,7 @@ class Service:
         A handler of a signal may call it: it takes no lock that the thread below could hold.
         """
         self._stopping = True
+        self._state = "stopping"
         if self._gate is not None:
             self._gate.shut()
 
@@ -98,7 +113,7 @@ class Service:
                         "start", threshold)  # fmt: skip
         same = replace(file, lane=replace(file.lane, alarm_threshold=threshold))
         kept = replace(self._file, lane=replace(self._file.lane, alarm_threshold=threshold))
-        for name in ("lane", "source", "control", "dicos", "metrics"):
+        for name in ("lane", "engine", "source", "control", "dicos", "metrics"):
             if getattr(same, name) != getattr(kept, name):
                 LOG.warning("[%s] has changed, which takes effect at the next start", name)
         # A bus that only stands at another line is the same.
@@ -131,11 +146,11 @@ class Service:
                 file.lane.journal is not None) else None  # fmt: skip
             buses = [table.kind.bus(table.options) for table in file.buses]
             links = [file.control.link(feed.counts_per_mm, table.plc_beats) for table in file.buses]
-            detector, used = stack.enter_context(
-                warm_detector(model, file.lane.engine, file.lane.threads)
-            )
-            LOG.info("%s: model %s on %s %s", file.lane.name, model.spec.name, used.name,
-                     used.version)  # fmt: skip
+            stack.enter_context(self._figures())
+            engine = self._engine = stack.enter_context(served_engine(
+                model, file.lane.bundle, file.lane.engine, file.lane.threads, file.engine
+            ))  # fmt: skip
+            LOG.info("%s: model %s on %s", file.lane.name, model.spec.name, engine.state.name)
             epoch = new_epoch()
             self._archive = open_archive(file, feed, model.spec, config.alarm_threshold, epoch)
             if self._archive is not None:  # ends behind the buses, which wait for nothing
@@ -146,7 +161,7 @@ class Service:
                 link = Link(bus, set_up, epoch, on_event=_teller(str(bus), journal))
                 self._links.append(link)
                 link.start()
-            stack.enter_context(self._figures())
+            self._enter("waiting for the PLC")
             self._await_plcs()
             self._gate = Gate(feed.strips)
             if self._stopping:
@@ -154,15 +169,17 @@ class Service:
             watched = Watchdog(self._steering.ping, lambda: self._steering.quiet_s, watchdog_s())
             stack.enter_context(watched)
             notify(READY=1, STATUS="screening")
+            self._enter("screening")
             self.screening = True
             try:
                 report = run_lane(
-                    self._gate, detector.detect_window, feed.flat_field, config, realtime=True,
+                    self._gate, engine.screen, feed.flat_field, config, realtime=True,
                     on_decision=self._publish, journal=journal, steering=self._steering,
                     keep=file.lane.keep,
                 )  # fmt: skip
             finally:
                 self.screening = False
+                self._state = "stopping"
             if self._stopping:
                 LOG.info("stopping: no more lines are taken")
             notify(STOPPING=1, STATUS="handing over the last decisions")
@@ -210,14 +227,29 @@ class Service:
 
     def _figures(self) -> FiguresServer:
         metrics = self._file.metrics
-        return FiguresServer(metrics.host, metrics.port, self.figures)
+        return FiguresServer(metrics.host, metrics.port, self.figures, self.health)
+
+    def _enter(self, state: str) -> None:
+        """Be in a state, unless `stop` has been called."""
+        if not self._stopping:
+            self._state = state
 
     def figures(self) -> str:
         """The figures as Prometheus reads them."""
         links = [link.status for link in self._links]
+        lane, vitals = self._file.lane.name, self._steering.vitals
+        engine = None if self._engine is None else self._engine.state
         return exposition(
-            self._file.lane.name, self._tally, links, self._steering.quiet_s, self._archive
-        )
+            lane, self._tally, links, self._steering.quiet_s, self._archive
+        ) + lane_exposition(lane, vitals, engine)
+
+    def health(self) -> Health:
+        """How the lane is, for whoever looks after it."""
+        engine = None if self._engine is None else self._engine.state
+        links = [link.status for link in self._links]
+        lane = self._file.lane
+        return health_of(lane.name, self._state, self._steering.vitals, engine, links,
+                         journal=lane.journal is not None)  # fmt: skip
 
     def _await_plcs(self) -> None:
         """Return when every PLC was heard and lets the lane run, or `stop` was called."""
@@ -281,16 +313,23 @@ def _lane_config(file: LaneFile, feed: Feed, model: Bundle) -> LaneConfig:
     return replace(config, alarm_threshold=threshold)
 
 
+def _tell_news(note: Note) -> None:
+    """What becomes of the engine, for the log; what went wrong is told as an error."""
+    if "error" not in note.fields:
+        LOG.info("%s", note.kind.replace("-", " "), extra=fields(event=note.kind, **note.fields))
+
+
 def _teller(bus: str, journal: Journal | None) -> Callable[[PlcEvent], None]:
     """What is done with the events of a bus: the log, and the journal."""
 
     def tell(event: PlcEvent) -> None:
-        fields: dict[str, Any] = {"bus": bus, **event.fields}
+        record: dict[str, Any] = {"bus": bus, **event.fields}
         said = ", ".join(f"{name} {value}" for name, value in event.fields.items() if name != "bus")
         level = logging.WARNING if event.kind in ("bus-down", "plc-lost") else logging.INFO
-        LOG.log(level, "%s: %s%s", bus, event.kind, f" ({said})" if said else "")
+        LOG.log(level, "%s: %s%s", bus, event.kind, f" ({said})" if said else "",
+                extra=fields(event=event.kind, **record))  # fmt: skip
         if journal is not None:
-            journal.write(event.kind, fields)
+            journal.write(event.kind, record)
 
     return tell
 

@@ -110,9 +110,12 @@ class Publisher:
             self._journal.write(kind, fields)
         except Exception as error:
             # A full disk stops the journal, never the lane; whatever a journal says of it.
+            self._vitals.journal_failing = True
             self._vitals.journal_errors += 1
             if self._vitals.journal_errors == 1:
                 self.note_error(f"the journal failed: {error}")
+        else:
+            self._vitals.journal_failing = False
 
     def report(self, core: LaneCore, realtime: bool) -> LaneReport:
         """The outcome so far."""

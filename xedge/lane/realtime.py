@@ -255,6 +255,7 @@ class RealTimeLane:
         try:
             for note in self._engine.tend(self._seat):
                 self._publisher.tell(note)
+                self._vitals.news(note)
         except BaseException as raised:  # it must not, but this thread has windows to answer
             self._publisher.note_error(f"the engine's care failed: {in_words(raised)}")
         finally:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from xedge.lane.events import Note
 from xedge.lane.ledger import Ledger
 
 FIRST_ERRORS: Final = 20
@@ -192,8 +193,11 @@ class Vitals:
             included.
         engine_s: Seconds that the engine may take for a window.
         tell: Called with each error as it comes; see `Errors`.
+        news: Called with what happens to the engine, in the engine's thread; must neither block
+            nor raise.
 
     Attributes:
+        news: Called with what happens to the engine.
         acquisition: Waits for the source.
         core: Handles events, journals, publishes.
         engine: Screens.
@@ -202,6 +206,7 @@ class Vitals:
         ledger: The books as they stood a moment ago.
         depths: What waited a moment ago.
         journal_errors: Records that the journal could not take.
+        journal_failing: True when it could not take the last one.
     """
 
     def __init__(
@@ -210,7 +215,9 @@ class Vitals:
         core_s: float = 2.0,
         engine_s: float = 10.0,
         tell: Callable[[str], None] | None = None,
+        news: Callable[[Note], None] = lambda note: None,
     ) -> None:
+        self.news = news
         self.acquisition = Stage("acquisition", acquisition_s)
         self.core = Stage("core", core_s)
         self.engine = Stage("engine", engine_s)
@@ -219,6 +226,7 @@ class Vitals:
         self.ledger = Ledger()
         self.depths = Depths()
         self.journal_errors = 0
+        self.journal_failing = False
 
     @property
     def stages(self) -> tuple[StageState, ...]:

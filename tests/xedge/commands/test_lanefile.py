@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xedge.commands.lanefile import LaneFile, read_lane_file
+from xedge.commands.lanefile import EngineTable, LaneFile, read_lane_file
 from xedge.control.modbus import ModbusOptions
 from xedge.errors import ConfigError
 
@@ -58,6 +58,15 @@ def test_everything_is_where_the_file_says(tmp_path: Path) -> None:
     assert file.buses[1].place.endswith("lane.toml:20")
     assert file.buses[1].options.password.reveal() == "hunter2"
     assert "hunter2" not in repr(file)
+    assert file.engine == EngineTable()
+
+
+def test_how_the_engine_is_kept_is_a_table_of_its_own(tmp_path: Path) -> None:
+    file = read(tmp_path, GOOD + "[engine]\nprocess = false\nself_test_s = 0\n")
+    assert (file.engine.process, file.engine.self_test_s) == (False, 0.0)
+    for wrong in ("timeout_s = 0", "self_test_s = -1", "retry_most_s = inf", "start_s = nan"):
+        with pytest.raises(ConfigError, match=rf"lane.toml:\d+: \[engine\] {wrong.split()[0]}"):
+            read(tmp_path, f"{GOOD}[engine]\n{wrong}\n")
     assert file.control.link(1 / 0.62, plc_beats=True).valid_counts == round(1500 / 0.62)
     assert file.metrics.port == 0
 

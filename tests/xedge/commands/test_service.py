@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from xedge.commands.figures import FiguresServer, exposition
+from xedge.commands.engine import EngineState
+from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.serve import serve
 from xedge.commands.service import Service, check_file
@@ -38,7 +40,11 @@ from xedge.control.simplc import BeltClock, Diverted, SimPlc
 from xedge.control.words import to_words
 from xedge.errors import BusError, ConfigError
 from xedge.lane import read_journal
+from xedge.lane.engine_process import ProcessState
 from xedge.lane.report import Tally
+from xedge.lane.selftest import SelfTests
+from xedge.lane.vitals import Vitals
+from xedge.scanner.intake import Refusal
 from xedge.types import Decision, Reason, Verdict
 
 pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
@@ -237,9 +243,26 @@ def test_a_stop_while_it_waits_ends_it(lane_file: Callable[..., Path]) -> None:
     assert report.ledger.lines_in == 0
 
 
-def test_metrics_are_served(lane_file: Callable[..., Path]) -> None:
+def asked_until(port: int, enough: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
+    """What a lane's health says once it is as expected."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as answer:
+                status, said = answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                status, said = refused.code, json.load(refused)
+        if enough(status, said):
+            return said
+        assert time.monotonic() < until, said
+        time.sleep(0.01)
+
+
+def test_metrics_and_health_are_served(lane_file: Callable[..., Path]) -> None:
     port = free_port()
-    path = lane_file(None, more=f"[metrics]\nport = {port}\n")
+    path = lane_file(None, control="drain_s = 1",
+                     more=f"[metrics]\nport = {port}\n[engine]\nretry_first_s = 0.3")  # fmt: skip
     service = Service(read_lane_file(path))
     with plc_of(path, 0):
         running = threading.Thread(target=service.run)
@@ -256,6 +279,15 @@ def test_metrics_are_served(lane_file: Callable[..., Path]) -> None:
         with pytest.raises(urllib.error.HTTPError) as other:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/")
         other.value.close()
+        good = asked_until(port, lambda status, said: status == 200)
+        assert (good["state"], good["problems"]) == ("screening", [])
+        os.kill(good["engine"]["process"]["pid"], signal.SIGKILL)
+        bad = asked_until(port, lambda status, said: status == 503)
+        assert any("ended by SIGKILL" in problem for problem in bad["problems"])
+        back = asked_until(port, lambda status, said: status == 200)
+        assert back["engine"]["process"]["restarts"] == 1
+        assert any("ended by SIGKILL" in entry["message"] for entry in back["errors"]["last"])
+        assert "xedge_engine_restarts_total" in service.figures()
         service.stop()
         running.join(60)
     for line in text.splitlines():
@@ -350,6 +382,46 @@ def test_the_figures_tell_of_a_bus_that_hangs_and_of_lost_events() -> None:
     assert f"xedge_bus_writes_total{where} 12345678901" in lines
 
 
+def test_the_figures_tell_of_lines_latencies_stages_and_the_engine() -> None:
+    vitals = Vitals(core_s=0.0)
+    vitals.core.begin()
+    vitals.ledger.bag_lines, vitals.ledger.missing_lines = 300, 4
+    vitals.ledger.refuse({Refusal.WRONG_WIDTH: 20})
+    vitals.latencies.add(0.25)
+    vitals.latencies.add(99.0)
+    vitals.errors.add("oh")
+    process = ProcessState(True, os.getpid(), "fake", 3, 4, "it hung")
+    engine = EngineState("fake", SelfTests(7, 1, time.monotonic()), process)
+    text = lane_exposition('a "lane"', vitals, engine)
+    lines = text.splitlines()
+    lane = 'lane="a \\"lane\\""'
+    for line in (
+        f'xedge_lines_total{{{lane},fate="bag"}} 300',
+        f'xedge_lines_total{{{lane},fate="wrong width"}} 20',
+        f"xedge_missing_lines_total{{{lane}}} 4",
+        f'xedge_latency_seconds_bucket{{{lane},le="0.2"}} 0',
+        f'xedge_latency_seconds_bucket{{{lane},le="0.3"}} 1',
+        f'xedge_latency_seconds_bucket{{{lane},le="+Inf"}} 2',
+        f"xedge_latency_seconds_sum{{{lane}}} 99.25",
+        f"xedge_latency_seconds_count{{{lane}}} 2",
+        f'xedge_stage_silent{{{lane},stage="core"}} 1',
+        f"xedge_errors_total{{{lane}}} 1",
+        f"xedge_engine_ready{{{lane}}} 1",
+        f"xedge_engine_restarts_total{{{lane}}} 3",
+        f"xedge_engine_failures_total{{{lane}}} 4",
+        f'xedge_self_tests_total{{{lane},outcome="failed"}} 1',
+    ):
+        assert line in lines
+    held = [float(line.split()[-1]) for line in lines if line.startswith("xedge_resident_bytes")]
+    assert len(held) == 2
+    assert all(1e6 < value < 1e12 for value in held)
+    families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(families) == len(set(families))
+    without = lane_exposition("a", Vitals(), None)
+    assert "engine_" not in without
+    assert "self_test" not in without
+
+
 def test_a_peer_that_asks_the_figures_nothing_is_hung_up_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -392,8 +464,8 @@ def test_signals_of_the_command(
         systemd.bind(str(notified))
         systemd.settimeout(120)
         with subprocess.Popen(
-            [sys.executable, "-c", code, str(path), "--json"], env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-c", code, str(path), "--json", "--log-format", "json"],
+            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
             try:
                 while b"READY=1" not in systemd.recv(1000):
@@ -413,6 +485,9 @@ def test_signals_of_the_command(
     assert first["bag"] == 1
     assert "each bus must be a table" in log
     assert "alarm_threshold is 0.95 now" in log
+    events = [json.loads(line) for line in log.splitlines()]
+    assert {"bus-up", "plc-heard"} <= {event.get("event") for event in events}
+    assert {event["level"] for event in events} <= {"INFO", "WARNING", "ERROR"}
     assert "stopping" in log
     assert "Traceback" not in log
     records, _ = read_journal(tmp_path / "lane.journal")
