@@ -41,6 +41,10 @@ MOST_LINES: Final = 20_000
 WINDOW_S: Final = 0.04
 """Virtual seconds of the fake engine's window, about what the shipped model takes on two cores."""
 
+EVERY_STRIPS: Final = (120, 900)
+EVERY_STRIPS_IN_REAL_TIME: Final = (30, 150)
+"""Ten minutes of a slow belt are no more than six thousand strips."""
+
 DENSE: Final = 12
 DENSE_PIXELS: Final = 3000
 """The fake engine's ALARM: so many pixels of the low-energy plane below this; half of the bags."""
@@ -64,7 +68,8 @@ class SoakSettings:
         engine: ``fake``, or ``real``.
         realtime: On the machine's clock; without it virtual time, of which idle belt costs none.
         lane: A lane's file; None for a simulated belt and the shipped model.
-        every: Strips from one fault to the next, at least and at most.
+        every: Strips from one fault to the next, at least and at most; None for `EVERY_STRIPS`, or
+            in real time for `EVERY_STRIPS_IN_REAL_TIME`.
 
     Raises:
         ConfigError: When a number cannot be, or nobody knows a fault.
@@ -77,7 +82,7 @@ class SoakSettings:
     engine: str = "fake"
     realtime: bool = False
     lane: Path | None = None
-    every: tuple[int, int] = (120, 900)
+    every: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.hours) and self.hours > 0) or self.speed_m_s <= 0:
@@ -87,6 +92,11 @@ class SoakSettings:
             if name not in EVERY:
                 raise ConfigError(f"nobody knows the fault {name!r}",
                                   expected=f"all, or some of {', '.join(EVERY)}")  # fmt: skip
+
+    @property
+    def pauses(self) -> tuple[int, int]:
+        """Strips from one fault to the next, at least and at most."""
+        return self.every or (EVERY_STRIPS_IN_REAL_TIME if self.realtime else EVERY_STRIPS)
 
 
 @dataclass(frozen=True, eq=False)

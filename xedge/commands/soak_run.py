@@ -124,7 +124,7 @@ def run_soak(
         screen = FaultyScreen(ground.screen, ground.sleep, severity)
         source = FaultySource(
             belt, [FAULTS[name] for name in settings.faults if name in FAULTS], seed=settings.seed,
-            every=settings.every, counts_per_line=ground.config.counts_per_line,
+            every=settings.pauses, counts_per_line=ground.config.counts_per_line,
             severity=severity, ahead=lambda: belt.ahead, arm=screen.arm,
         )  # fmt: skip
         counts_per_s = ground.config.counts_per_line * 1e9 / ground.line_ns
