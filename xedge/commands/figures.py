@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +22,7 @@ from xedge.lane.vitals import LATENCY_BOUNDS_S, Vitals
 from xedge.machine import resident_bytes
 from xedge.types import Reason, Verdict
 
+LOG: Final = logging.getLogger("xedge.service")
 REQUEST_S: Final = 5.0
 """Seconds that a peer may take for its request, so that silent ones do not pile up."""
 
@@ -161,6 +164,16 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what a request ended with: a traceback on standard error is in nobody's format."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError):  # whoever asked went away
+            LOG.error("a request for figures failed: %s: %s", type(error).__name__, error)
+
+
 class FiguresServer:
     """Serves ``/metrics`` and ``/health`` in a thread of its own; a context manager.
 
@@ -212,12 +225,11 @@ class FiguresServer:
                 """Say nothing: a scrape every few seconds is no news."""
 
         try:
-            self._server = http.server.ThreadingHTTPServer((host, port), Handler)
+            self._server = _Server((host, port), Handler)
         except OSError as error:
             raise ConfigError(f"the metrics cannot be served at {host}:{port}",
                               found=error.strerror or str(error),
                               remedy="Free the port, or name another one") from error  # fmt: skip
-        self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="xedge-metrics", daemon=True
         )

@@ -36,7 +36,7 @@ from xedge.lane.events import (
 )
 from xedge.lane.ladder import Ladder
 from xedge.lane.orders import OpenOrders
-from xedge.lane.publisher import Publisher, check_strip, in_words
+from xedge.lane.publisher import Publisher, in_words
 from xedge.lane.shared_engine import DECIDED, Seat, most_urgent, need_of
 from xedge.lane.steering import Steering
 from xedge.types import Strip
@@ -154,7 +154,7 @@ class CompressedLane:
             return
         self._strip_ns = before_ns
         try:
-            strip = check_strip(next(self._strips))
+            strip = next(self._strips)
         except StopIteration:
             self._upcoming = SourceEnded()
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from xedge.errors import LaneError, XedgeError
+from xedge.errors import XedgeError
 from xedge.lane.config import FULL
 from xedge.lane.core import LaneCore
 from xedge.lane.events import (
@@ -20,7 +20,7 @@ from xedge.lane.events import (
 from xedge.lane.journal import Journal, decision_record
 from xedge.lane.report import LaneReport, Tally
 from xedge.lane.vitals import Vitals
-from xedge.types import U8, Decision, Detections, Scan, Strip
+from xedge.types import U8, Decision, Detections, Scan
 
 Screen = Callable[[U8], Detections]
 """Finds objects in one window's planes, boxes in their pixels: `Detector.detect_window`."""
@@ -147,17 +147,6 @@ def screen_window(screen: Screen, order: RunWindow, rung: str = FULL) -> WindowD
             order.bag, order.index, f"the detector answered {type(found).__name__}"
         )  # fmt: skip
     return WindowDone(order.bag, order.index, found, rung)
-
-
-def check_strip(strip: object) -> Strip:
-    """What a source gave, when it is a strip: the core takes nothing else.
-
-    Raises:
-        LaneError: When it is none.
-    """
-    if not isinstance(strip, Strip):
-        raise LaneError("it gave something else than a strip", found=type(strip).__name__)
-    return strip
 
 
 def in_words(error: BaseException) -> str:

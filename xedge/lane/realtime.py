@@ -40,7 +40,7 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.lane.orders import OpenOrders
-from xedge.lane.publisher import Publisher, check_strip, in_words
+from xedge.lane.publisher import Publisher, in_words
 from xedge.lane.shared_engine import DECIDED, SharedEngine
 from xedge.lane.steering import Steering
 from xedge.lane.vitals import Depths
@@ -188,7 +188,7 @@ class RealTimeLane:
         self._look_ns = now + round(LOOK_S * 1e9)
         self._vitals.ledger = self._core.ledger
         self._vitals.depths = Depths(len(self._inbox), self._orders.qsize())
-        for stage in (self._vitals.acquisition, self._vitals.engine):
+        for stage in (self._vitals.acquisition, self._vitals.core, self._vitals.engine):
             if said := stage.news():
                 fields = {"stage": stage.state.name, "error": said}
                 self._publisher.tell(Note("stage-silent", fields))
@@ -212,7 +212,6 @@ class RealTimeLane:
         waits.begin()
         for strip in source:
             waits.end()
-            check_strip(strip)
             if self._epoch_ns is None:
                 self._epoch_ns = self._clock.now_ns() - strip.captured_ns
             self._clock.sleep_ns(strip.captured_ns - self._now_ns())

@@ -57,7 +57,8 @@ class Stage:
         self._name, self._limit_s, self._now_s = name, limit_s, now_s
         # One value, so that it is read whole: the last sign of life, and whether it works since.
         self._seen: tuple[float, bool] = (now_s(), False)
-        self._silent_since: float | None = None
+        self._told = False  # that it is silent
+        self._late_s: float | None = None  # how long it was, and nobody was told
 
     def begin(self) -> None:
         """It begins something that may hang."""
@@ -65,7 +66,10 @@ class Stage:
 
     def end(self) -> None:
         """It is done with it."""
-        self._seen = (self._now_s(), False)
+        (seen, busy), now = self._seen, self._now_s()
+        if busy and now - seen > self._limit_s:
+            self._late_s = now - seen
+        self._seen = (now, False)
 
     @property
     def state(self) -> StageState:
@@ -75,19 +79,18 @@ class Stage:
         return StageState(self._name, busy, quiet, busy and quiet > self._limit_s)
 
     def news(self) -> str:
-        """A sentence when it has fallen silent or come back since the last call; else nothing.
+        """A sentence when it has fallen silent or was so since the last call; else nothing.
 
         For one thread, which keeps watch.
         """
-        since, _ = self._seen
+        if self._late_s is not None:
+            late_s, self._late_s, self._told = self._late_s, None, False
+            return f"{self._name} was silent for {late_s:.1f} s"
         state = self.state
-        if state.silent and self._silent_since is None:
-            self._silent_since = since
-            return f"{self._name} is silent: no sign of life for {state.quiet_s:.1f} s"
-        if self._silent_since is not None and since > self._silent_since:
-            silent_s, self._silent_since = since - self._silent_since, None
-            return f"{self._name} was silent for {silent_s:.1f} s"
-        return ""
+        if self._told or not state.silent:
+            return ""
+        self._told = True
+        return f"{self._name} is silent: no sign of life for {state.quiet_s:.1f} s"
 
 
 @dataclass(frozen=True)

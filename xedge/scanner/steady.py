@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from xedge.errors import LineError
 from xedge.types import Strip
 
 JITTER_NS: Final = 1_000_000_000
@@ -25,6 +26,9 @@ class Steady:
 
     Attributes:
         steps: Times that the clock was set back.
+
+    Raises:
+        LineError: While iterating, when the source gives something else than strips.
     """
 
     def __init__(self, strips: Iterable[Strip]) -> None:
@@ -35,6 +39,8 @@ class Steady:
         shift_ns = pace_ns = 0
         last_ns: int | None = None
         for strip in self._strips:
+            if not isinstance(strip, Strip):
+                raise LineError("it gave something else than a strip", found=type(strip).__name__)
             captured_ns = strip.captured_ns
             if last_ns is None or captured_ns >= last_ns:
                 shift_ns, at_ns = 0, captured_ns

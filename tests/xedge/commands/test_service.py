@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import http.client
 import json
 import os
 import signal
@@ -420,6 +421,21 @@ def test_the_figures_tell_of_lines_latencies_stages_and_the_engine() -> None:
     without = lane_exposition("a", Vitals(), None)
     assert "engine_" not in without
     assert "self_test" not in without
+
+
+def test_figures_that_cannot_be_made_are_an_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> str:
+        raise ZeroDivisionError("no")
+
+    port = free_port()
+    with (
+        FiguresServer("127.0.0.1", port, fail),
+        pytest.raises(http.client.RemoteDisconnected),
+    ):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")
+    assert "a request for figures failed: ZeroDivisionError: no" in caplog.text
 
 
 def test_a_peer_that_asks_the_figures_nothing_is_hung_up_on(

@@ -27,7 +27,9 @@ NOTHING = Detections.empty()
 
 
 def patient(belt):
-    return belt.config(deadline_counts=1_000_000, bag_limit_s=120.0)
+    """A set-up in which no slow machine misses a deadline or fills a queue."""
+    return belt.config(deadline_counts=1_000_000, bag_limit_s=120.0, max_open_bags=100,
+                       max_queued_windows=1000, max_queued_strips=10_000)  # fmt: skip
 
 
 def run(belt, strips, screen, **more):
@@ -144,6 +146,13 @@ class Endless(Strip):
 
     def __len__(self) -> int:
         raise RuntimeError("a fault in the core")
+
+
+def test_a_core_that_was_held_up_is_named(belt) -> None:
+    report = run(belt, belt.strips(AIR + "#" * 20 + AIR * 20), lambda planes: NOTHING,
+                 steering=Steering(Vitals(core_s=0.2)),
+                 on_decision=lambda decision, scan: time.sleep(0.3))  # fmt: skip
+    assert report.errors[0].startswith("core was silent for 0.")
 
 
 def test_a_core_that_fails_is_named_and_passed_on_after_open_bags_are_decided(belt) -> None:

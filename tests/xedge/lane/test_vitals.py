@@ -52,6 +52,17 @@ def test_one_that_was_silent_twice_between_two_looks_is_told_of() -> None:
     assert stage.news() == "engine is silent: no sign of life for 6.0 s"
 
 
+def test_one_that_nobody_looked_at_meanwhile_is_told_of_afterwards() -> None:
+    clock = [0.0]
+    stage = Stage("core", 2.0, lambda: clock[0])
+    for seconds, said in ((1.9, ""), (2.5, "core was silent for 2.5 s")):
+        stage.begin()
+        clock[0] += seconds
+        stage.end()
+        assert stage.news() == said
+    assert stage.news() == ""
+
+
 def test_the_first_and_the_last_errors_are_kept_and_all_are_counted() -> None:
     told: list[str] = []
     errors = Errors(told.append)
