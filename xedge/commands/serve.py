@@ -65,8 +65,11 @@ def serve(file: Path, check: bool, as_json: bool, log_format: str) -> None:
             raise
         if out.lost:
             LOG.warning("%d decisions were not printed: nobody read them in time", out.lost)
-    if not as_json:
-        open_console(quiet=False).print(summary(report))
+        if not as_json:
+            console = open_console(quiet=False)
+            with console.capture() as text:
+                console.print(summary(report))
+            out.say(text.get().rstrip())
     for error in report.errors:
         if error.startswith("the source failed"):
             raise LaneError(error)

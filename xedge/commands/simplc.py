@@ -16,7 +16,7 @@ from rich.text import Text
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.live import open_console
 from xedge.commands.sources import belt_plan
-from xedge.control.rule import Why
+from xedge.control.rule import RuleConfig, Why
 from xedge.control.simplc import BeltClock, Diverted, SimPlc
 from xedge.errors import BusError, BusRefused, ConfigError
 from xedge.sim.physics import ScannerModel
@@ -39,9 +39,10 @@ PARTING_S: Final = 20.0
 def sim_plc(file: Path, bus: int, diverter_mm: float, as_json: bool) -> None:
     """Play the PLC of a lane's file: each bag is let through or diverted, and why.
 
-    It talks over the real bus. Its belt starts when it hears that the lane runs, and its light
-    barrier knows the bags from the file's source: simulated, or a strip file with its truth.
-    It ends when the belt is empty and the lane has said farewell.
+    It talks over the real bus, and its rule has the file's plc_limit_s and reverse_counts. Its
+    belt starts when it hears that the lane runs, and its light barrier knows the bags from the
+    file's source: simulated, or a strip file with its truth. It ends when the belt is empty and
+    the lane has said farewell.
 
     \b
     Examples:
@@ -56,7 +57,10 @@ def sim_plc(file: Path, bus: int, diverter_mm: float, as_json: bool) -> None:
     table = read.buses[bus - 1]
     port = table.kind.port(table.options)
     counts = round(diverter_mm / ScannerModel().pitch_mm)
-    plc = SimPlc(port, plan.bags, counts)
+    plc = SimPlc(port, plan.bags, counts, RuleConfig(
+        heartbeat_limit_ms=round(1000 * read.control.plc_limit_s),
+        reverse_counts=read.control.reverse_counts,
+    ))  # fmt: skip
     try:
         port.connect()
     except BusRefused:

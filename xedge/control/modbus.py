@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pymodbus.client import ModbusTcpClient
 
 REGISTERS: Final = 65536
+EVERY_UNIT: Final = (0, 255)
+"""Units that mean whoever answers at an address, and so any unit there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +88,15 @@ class ModbusOptions:
     @property
     def claims(self) -> tuple[Claim, ...]:
         """The registers of the decision image and of the command image; a server's port."""
-        place = f"the registers of {machine(self.host)}:{self.port}"
-        if self.role == "client":  # behind a gateway each unit is another PLC
-            place = f"{place}, unit {self.unit}"
+        place, within = f"the registers of {machine(self.host)}:{self.port}", ""
+        if self.role == "client" and self.unit not in EVERY_UNIT:
+            # Behind a gateway each unit is another PLC.
+            place, within = f"{place}, unit {self.unit}", place
+        image, commands = self.image_address, self.command_address
         ports = (listening(self.host, self.port),) if self.role == "server" else ()
         return (
-            Claim(place, self.image_address, self.image_address + IMAGE_WORDS - 1),
-            Claim(place, self.command_address, self.command_address + COMMAND_WORDS - 1),
+            Claim(place, image, image + IMAGE_WORDS - 1, within),
+            Claim(place, commands, commands + COMMAND_WORDS - 1, within),
             *ports,
         )
 

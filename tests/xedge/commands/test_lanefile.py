@@ -154,6 +154,7 @@ SERVED = 'kind = "modbus"\nrole = "server"'
         ('kind = "modbus"', 'kind = "modbus"\nhost = "LOCALHOST"', 'host = "10.0.0.9"'),
         ('kind = "modbus"', 'kind = "modbus"\nimage_address = 50\ncommand_address = 300',
          "unit = 2"),
+        ('kind = "modbus"\nunit = 2', 'kind = "modbus"\nunit = 255', "unit = 3"),
         ('kind = "mqtt"', 'kind = "mqtt"\nhost = "::1"', "port = 1884"),
         (SERVED, f'{SERVED}\nimage_address = 1000\ncommand_address = 2000', "port = 503"),
         ('kind = "opcua"\nport = 502\nsecurity = "none"', SERVED, "port = 503"),

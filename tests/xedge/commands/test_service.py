@@ -512,8 +512,9 @@ def test_signals_of_the_command(
     assert kinds.count("bag-begun") == kinds.count("decision") == 1 + len(out.splitlines())
 
 
+@pytest.mark.parametrize("options", [["--json"], pytest.param([], marks=pytest.mark.full)])
 def test_nobody_reads_what_is_printed_and_the_lane_goes_on(
-    lane_file: Callable[..., Path], tmp_path: Path
+    lane_file: Callable[..., Path], tmp_path: Path, options: list[str]
 ) -> None:
     """Standard output and the log are full pipes from the first moment on."""
     path = lane_file(None, control="drain_s = 2")
@@ -532,7 +533,7 @@ def test_nobody_reads_what_is_printed_and_the_lane_goes_on(
 
     with plc_of(path, 3) as gone:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(path), "--json"], env=environment,
+            [sys.executable, "-c", code, str(path), *options], env=environment,
             stdout=writer, stderr=writer,
         )  # fmt: skip
         try:

@@ -68,7 +68,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 
 class FaultyProxy:
-    """A TCP proxy on loopback that stalls, resets or refuses when it is told to.
+    """A TCP proxy on loopback that is slow, stalls, resets or refuses when it is told to.
 
     What is sent while it stalls waits in the sockets' own buffers, as behind a dead switch.
     """
@@ -79,6 +79,7 @@ class FaultyProxy:
         self._peers: dict[socket.socket, socket.socket] = {}
         self._listener: socket.socket | None = None
         self._stalled = self._closed = False
+        self._delay_s = 0.0
         self.port = 0
         self.listen()
         self._thread = threading.Thread(target=self._pump, name="faulty-proxy", daemon=True)
@@ -105,6 +106,10 @@ class FaultyProxy:
     def resume(self) -> None:
         """Let everything pass again."""
         self._stalled = False
+
+    def slow(self, delay_s: float) -> None:
+        """Let every piece of data pass only after this time; 0 ends it."""
+        self._delay_s = delay_s
 
     def reset(self) -> None:
         """End every connection by RST, on both sides."""
@@ -135,6 +140,8 @@ class FaultyProxy:
                         self._forward(source)
             if not ready:
                 time.sleep(0.002)
+            elif self._delay_s:
+                time.sleep(self._delay_s)  # what has come meanwhile goes on together
 
     def _take(self, listener: socket.socket) -> None:
         near = listener.accept()[0]

@@ -14,6 +14,7 @@ import pytest
 
 from xedge.control.bus import Secret
 from xedge.control.opcua import OpcUaBus, OpcUaOptions, OpcUaPort
+from xedge.errors import BusError
 
 PASSWORD = "another-word-that-nobody-may-print"
 PATIENCE_S = 60.0
@@ -71,6 +72,32 @@ class QuickBus(OpcUaBus):
             super().connect()
         finally:
             gc.enable()
+
+
+class RestartingBus(QuickBus):
+    """A lane whose server goes down when it is told to, and is started anew by its link."""
+
+    def __init__(self, options: OpcUaOptions) -> None:
+        super().__init__(options)
+        self.down = False
+        self.starts = 0
+
+    def connect(self) -> None:
+        self._check()
+        super().connect()
+        self.starts += 1
+
+    def write(self, image: bytes) -> None:
+        self._check()
+        super().write(image)
+
+    def read(self) -> bytes:
+        self._check()
+        return super().read()
+
+    def _check(self) -> None:
+        if self.down:
+            raise BusError("the server is down")
 
 
 @contextmanager
