@@ -21,6 +21,7 @@
     │   └── CalibrationError    no range can be found, or eight bits cost too much
     ├── TrainingError           a training run cannot go on
     ├── LaneError               a lane was wired or driven wrongly
+    │   └── JournalError        a lane's journal: version, damage, nobody may write, in use
     ├── DicosError              a DICOS file cannot be written or read
     └── ControlError            the conveyor's control cannot be reached or understood
         ├── ImageRefused        bytes that are no decision or command image, or a torn one
@@ -134,6 +135,10 @@ class TrainingError(XedgeError):
 
 class LaneError(XedgeError):
     """A lane was wired or driven wrongly."""
+
+
+class JournalError(LaneError):
+    """A lane's journal cannot be opened, written or replayed."""
 
 
 class DicosError(XedgeError):

@@ -63,14 +63,15 @@ class LaneCore:
     Args:
         flat_field: The correction of the detector.
         config: The set-up.
+        first_bag: The number of the first bag.
     """
 
-    def __init__(self, flat_field: FlatField, config: LaneConfig) -> None:
+    def __init__(self, flat_field: FlatField, config: LaneConfig, first_bag: int = 1) -> None:
         self._config = config
         self._elements = flat_field.elements
         self._monitor = DetectorMonitor(flat_field)
         self._intake = Intake(flat_field.elements, config.counts_per_line)
-        self._cutter = BagCutter(config.cutter)
+        self._cutter = BagCutter(config.cutter, first_bag)
         self._ledger = Ledger()
         self._queue: deque[Bag] = deque()  # bags without a decision, in their order
         self._scanning: Bag | None = None  # the bag under the beam, decided or not
@@ -203,20 +204,20 @@ class LaneCore:
             if isinstance(piece, GapLines):
                 self._ledger.gap_lines += piece.lines
             elif isinstance(piece, BagBegun):
-                self._begin(piece.bag, now_ns, out)
+                self._begin(piece, now_ns, out)
             elif isinstance(piece, BagLines):
                 self._ledger.bag_lines += len(piece.lines)
                 self._grow(piece.lines, now_ns, out)
             else:
                 self._end(piece, now_ns, out)
 
-    def _begin(self, number: int, now_ns: int, out: list[Action]) -> None:
+    def _begin(self, begun: BagBegun, now_ns: int, out: list[Action]) -> None:
         stored = len(self._queue) < self._config.max_open_bags
-        bag = Bag.begin(number, now_ns, self._elements, self._config, stored=stored)
+        bag = Bag.begin(begun.bag, now_ns, self._elements, self._config, stored=stored)
         self._ledger.bags_in += 1
         self._queue.append(bag)
         self._scanning = bag
-        out.append(Note("bag-begun", {"bag": number}))
+        out.append(Note("bag-begun", {"bag": begun.bag, "head_encoder": begun.head_encoder}))
 
     def _grow(self, lines: Lines, now_ns: int, out: list[Action]) -> None:
         bag = self._scanning

@@ -17,7 +17,7 @@ from xedge.lane.events import (
     WindowDone,
     WindowFailed,
 )
-from xedge.lane.journal import Journal, decision_record
+from xedge.lane.journal import Journal
 from xedge.lane.report import LaneReport, Tally
 from xedge.lane.vitals import Vitals
 from xedge.types import U8, Decision, Detections, Scan
@@ -51,7 +51,7 @@ class Publisher:
         self._left: deque[Action] = deque()  # not carried out yet, after an interrupt
         self._decisions: deque[Decision] = deque(maxlen=keep)
         self._tally = Tally()
-        self._callback_errors = 0
+        self._callback_errors = self._resent = 0
         self.core_ns = 0
         self.engine_ns = 0
         self.windows = 0
@@ -62,9 +62,11 @@ class Publisher:
         orders: list[Order] = []
         self._left.extend(actions)
         while self._left:
-            action = self._left.popleft()
+            action = self._left[0]
+            if isinstance(action, Emit) and self._journal is not None:
+                self._journal.decide(action.decision)
+            self._left.popleft()  # an interrupt before: it is done again
             if isinstance(action, Emit):
-                self._record("decision", decision_record(action.decision))
                 self._decisions.append(action.decision)
                 self._tally.add(action.decision)
                 self._vitals.latencies.add(action.decision.latency_ns * 1e-9)
@@ -73,7 +75,14 @@ class Publisher:
                 self.tell(action)
             else:
                 orders.append(action)
+        self._look_at_journal()
         return orders
+
+    def resend(self) -> None:
+        """Publish what an earlier run of the lane has decided and nobody has taken over."""
+        for decision in self._journal.pending if self._journal is not None else ():
+            self._resent += 1
+            self._tell(Emit(decision, None))
 
     def engine_worked(self, duration_ns: int | None) -> None:
         """Book a window's time in the engine; None when the engine was not asked."""
@@ -82,19 +91,22 @@ class Publisher:
             self.windows += 1
 
     def _tell(self, emit: Emit) -> None:
-        if self._on_decision is None:
-            return
         try:
-            self._on_decision(emit.decision, emit.scan)
+            if self._on_decision is not None:
+                self._on_decision(emit.decision, emit.scan)
         except Exception as error:  # the caller's code: it must not stop the bags behind
             self._callback_errors += 1
             self.note_error(
                 f"bag {emit.decision.bag}: on_decision raised {type(error).__name__}: {error}"
             )
+            return
+        if self._journal is not None and not self._journal.acknowledged_elsewhere:
+            self._journal.acknowledge(emit.decision.bag)
 
     def tell(self, note: Note) -> None:
         """Journal a note, and keep its error; any thread may."""
-        self._record(note.kind, dict(note.fields))
+        if self._journal is not None:
+            self._journal.write(note.kind, note.fields)
         if error := str(note.fields.get("error", "")):
             bag = f"bag {note.fields['bag']}: " if "bag" in note.fields else ""
             self.note_error(f"{bag}{error}")
@@ -103,22 +115,17 @@ class Publisher:
         """Keep a message for the report; any thread may."""
         self._vitals.errors.add(message)
 
-    def _record(self, kind: str, fields: dict[str, object]) -> None:
-        if self._journal is None:
-            return
-        try:
-            self._journal.write(kind, fields)
-        except Exception as error:
-            # A full disk stops the journal, never the lane; whatever a journal says of it.
+    def _look_at_journal(self) -> None:
+        """A full disk stops the journal, never the lane."""
+        if self._journal is not None and self._journal.failure:
+            if not self._vitals.journal_errors:
+                self.note_error(f"the journal stopped: {self._journal.failure}")
             self._vitals.journal_failing = True
-            self._vitals.journal_errors += 1
-            if self._vitals.journal_errors == 1:
-                self.note_error(f"the journal failed: {error}")
-        else:
-            self._vitals.journal_failing = False
+            self._vitals.journal_errors = max(1, self._journal.lost)
 
     def report(self, core: LaneCore, realtime: bool) -> LaneReport:
         """The outcome so far."""
+        self._look_at_journal()
         self._vitals.ledger = core.ledger
         return LaneReport(
             decisions=tuple(self._decisions),
@@ -131,6 +138,7 @@ class Publisher:
             windows=self.windows,
             errors=self._vitals.errors.messages(),
             journal_errors=self._vitals.journal_errors,
+            resent=self._resent,
             callback_errors=self._callback_errors,
             realtime=realtime,
         )

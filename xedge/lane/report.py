@@ -71,7 +71,8 @@ class LaneReport:
         core_s: Seconds that the lane's own core worked: correction, cutting, windows, books.
         windows: Windows screened.
         errors: What went wrong, in words: the first and the last of it, see `vitals.Errors`.
-        journal_errors: Records that the journal could not take.
+        journal_errors: Records that the journal could not take; 1 at least when it stopped.
+        resent: Decisions of earlier runs that were published again; they are not in the tally.
         callback_errors: Decisions at which the caller's ``on_decision`` raised an exception.
         realtime: True when the lane ran on the real clock, False in compressed time.
     """
@@ -86,6 +87,7 @@ class LaneReport:
     windows: int
     errors: tuple[str, ...] = ()
     journal_errors: int = 0
+    resent: int = 0
     callback_errors: int = 0
     realtime: bool = False
 
@@ -147,5 +149,6 @@ class LaneReport:
             "health": list(self.health.sentences()),
             "errors": list(self.errors),
             "journal_errors": self.journal_errors,
+            "resent": self.resent,
             "callback_errors": self.callback_errors,
         }

@@ -20,6 +20,7 @@ from xedge.lane.compressed import CompressedLane, CompressedTime
 from xedge.lane.config import LaneConfig
 from xedge.lane.core import LaneCore
 from xedge.lane.journal import Journal
+from xedge.lane.journal.core import JournalledCore
 from xedge.lane.ladder import Choice, Ladder, Rung, by_time_left
 from xedge.lane.publisher import OnDecision, Publisher, Screen
 from xedge.lane.realtime import RealTimeLane
@@ -43,7 +44,8 @@ class Belt:
         on_decision: Called with each decision, and the scan it is about, as soon as it is made
             and journalled, in the thread that drives the lane. In real time it must be quick.
             What it raises is counted in the report's `callback_errors`, and the lane goes on.
-        journal: Takes a record of every decision and of everything unusual.
+        journal: Takes a record of every strip, event and decision; bags are numbered on from the
+            last one in it. What an earlier run left unacknowledged in there is published first.
         steering: What other threads may do to the lane meanwhile, and see of it.
         keep: How many of the last decisions the report keeps; None keeps all, which a lane that
             runs for months must not. All are counted.
@@ -147,10 +149,12 @@ def run_lanes(
         )
     clock = clock or MonotonicClock()
     ladder = Ladder(screen, fallbacks, clock=clock, choose=choose)
-    cores = [LaneCore(belt.flat_field, belt.config) for belt in belts]
+    cores = [_core_of(belt) for belt in belts]
     publishers = [
         Publisher(belt.on_decision, belt.journal, belt.keep, belt.steering.vitals) for belt in belts
     ]
+    for publisher in publishers:
+        publisher.resend()
     parts = list(zip(belts, cores, publishers, strict=True))
     strips = [Steady(belt.source) for belt in belts]
     if realtime:
@@ -165,6 +169,12 @@ def run_lanes(
             for source, (belt, core, publisher) in zip(strips, parts, strict=True)
         ], ladder).run()  # fmt: skip
     return tuple(publisher.report(core, realtime) for _, core, publisher in parts)
+
+
+def _core_of(belt: Belt) -> LaneCore:
+    if belt.journal is None:
+        return LaneCore(belt.flat_field, belt.config)
+    return JournalledCore(belt.flat_field, belt.config, belt.journal)
 
 
 def _run_threads(lanes: Sequence[tuple[RealTimeLane, Iterable[Strip]]]) -> None:

@@ -113,9 +113,15 @@ class GapLines:
 
 @dataclass(frozen=True)
 class BagBegun:
-    """A bag begins; the lines that follow, up to its `BagEnded`, are its own."""
+    """A bag begins; the lines that follow, up to its `BagEnded`, are its own.
+
+    Attributes:
+        bag: Its number.
+        head_encoder: Encoder counts at its first line.
+    """
 
     bag: int
+    head_encoder: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +137,7 @@ class BagEnded:
     """A bag has ended.
 
     Attributes:
-        bag: Its number, from 1.
+        bag: Its number.
         reasons: What is wrong with its scan.
         tail_encoder: Encoder counts at its last line of matter.
         tail_ns: When that line was read out.
@@ -159,14 +165,19 @@ class _OpenBag:
 
 
 class BagCutter:
-    """Cuts one belt into bags; feed it corrected lines in the order of the belt."""
+    """Cuts one belt into bags; feed it corrected lines in the order of the belt.
 
-    def __init__(self, config: CutterConfig | None = None) -> None:
+    Args:
+        config: How bags are told from air.
+        first_bag: The number of the first one.
+    """
+
+    def __init__(self, config: CutterConfig | None = None, first_bag: int = 1) -> None:
         self._config = config or CutterConfig()
         self._begin_level = np.uint16(self._config.begin_level * AIR_COUNTS)
         self._end_level = np.uint16(self._config.end_level * AIR_COUNTS)
         self._bag: _OpenBag | None = None
-        self._count = 0
+        self._count = first_bag - 1
         # Lines not settled yet: between bags the margin of the next one, behind a bag's margin
         # the air that is not yet long enough to be a gap.
         self._held: list[Lines] = []
@@ -304,7 +315,7 @@ class BagCutter:
         self._bag = _OpenBag(self._count, set(self._doubt) if self._near_hole() else set())
         self._doubt.clear()
         self._air = 0
-        pieces.append(BagBegun(self._count))
+        pieces.append(BagBegun(self._count, int(self._held[0].encoder[0])))
         self._give(pieces, matter=True)
 
     def _near_hole(self) -> bool:

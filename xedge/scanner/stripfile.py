@@ -1,43 +1,15 @@
-r"""Strip files (``.xstrip``): recorded detector lines, with nothing left to guess.
+"""Strip files (``.xstrip``): recorded detector lines, with nothing left to guess.
 
-All numbers are little-endian. A file is a header, then records, the last of kind END.
-
-Header (44 bytes, then the metadata, then 4 bytes)::
-
-    offset  size  field
-    0       8     magic  89 58 53 54 52 49 50 0A  ("\x89XSTRIP\n")
-    8       2     version, 1                                     uint16
-    10      2     energies, 2                                    uint16
-    12      4     elements in a line                             uint32
-    16      8     pitch of the elements at the belt, mm          float64
-    24      8     encoder counts per mm of belt                  float64
-    32      8     nominal belt speed, m/s                        float64
-    40      4     bytes of metadata, m                           uint32
-    44      m     metadata: one JSON object, UTF-8
-    44+m    4     CRC-32 of all bytes before                     uint32
-
-Record (44 bytes, then its payload)::
-
-    0       4     mark  "XREC"
-    4       2     kind: 1 strip, 2 dark run, 3 air run, 4 end    uint16
-    6       2     flags: bit 0 set when the lines are intact     uint16
-    8       4     number of the record, from 0                   uint32
-    12      4     lines, n (END: 0)                              uint32
-    16      8     line counter at the first line (END: sum of n) int64
-    24      8     time at which the last line was read out, ns   int64
-    32      8     bytes of payload: n * (8 + 4 * elements)       uint64
-    40      4     CRC-32 of these 40 bytes                       uint32
-    44            encoder counts, int64 [n]; low counts, uint16 [n, elements]; high counts, the same
-    ...     4     CRC-32 of the payload                          uint32
-
-Dark and air runs come before the strips, with zeros for the encoder. The two CRCs of a record
-are apart on purpose: with a good record header and a bad payload, the reader still knows which
-lines were lost and goes on behind them. CRC-32 is the one of zlib and PNG. It finds every
-burst of up to 32 bits; it is no protection against intent.
+docs/strip-file.md says what every byte means: a header, then records, the last of kind END, dark
+and air runs before the strips. The two CRCs of a record are apart on purpose: with a good record
+header and a bad payload, the reader still knows which lines were lost and goes on behind them.
+CRC-32 is the one of zlib and PNG. It finds every burst of up to 32 bits; it is no protection
+against intent.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -47,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -131,7 +103,7 @@ class StripWriter:
     file of that name always has its end. When the block is left by an error, what was written
     stays as ``PATH.part``, readable up to its last whole record.
 
-    >>> import tempfile, numpy as np
+    >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "belt.xstrip"
     >>> counts = np.zeros((4, 8), np.uint16)
     >>> with StripWriter(path, StripFileHeader(8, 0.62, 1 / 0.62, 0.2)) as writer:
@@ -147,8 +119,10 @@ class StripWriter:
         self._header = header
         self._records = self._lines = self._strips = 0
         self._runs: set[str] = set()
-        self._file: BinaryIO | None = self._part.open("wb")
-        self._file.write(header.to_bytes())
+        # Without a buffer: what was written survives the end of the process.
+        self._file: io.FileIO | None = self._part.open("wb", buffering=0)
+        self.size = 0  # bytes written
+        self._write(header.to_bytes())
 
     def __enter__(self) -> StripWriter:
         return self
@@ -194,8 +168,7 @@ class StripWriter:
         """Write the end, flush to the disk and give the file its name; safe to call twice."""
         if self._file is None:
             return
-        self._record(_END, 0, 0, self._lines, 0, b"")
-        self._file.flush()
+        self._record(_END, 0, 0, self._lines, 0)
         os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
@@ -208,22 +181,33 @@ class StripWriter:
                 expected=f"{self._header.elements} elements, at most {MAX_LINES} lines",
                 found=f"{strip.elements} elements, {len(strip)} lines",
             )
-        payload = strip.encoder.astype("<i8").tobytes()
-        payload += strip.low.astype("<u2").tobytes() + strip.high.astype("<u2").tobytes()
         flags = _INTACT if strip.intact else 0
-        self._record(kind, flags, len(strip), strip.first_line, strip.captured_ns, payload)
+        # Handed on as they are: a lane's journal writes 66 MB/s.
+        arrays = ((strip.encoder, "<i8"), (strip.low, "<u2"), (strip.high, "<u2"))
+        parts = [memoryview(np.ascontiguousarray(array, kind)).cast("B") for array, kind in arrays]
+        self._record(kind, flags, len(strip), strip.first_line, strip.captured_ns, *parts)
 
     def _record(
-        self, kind: int, flags: int, lines: int, first_line: int, captured_ns: int, payload: bytes
-    ) -> None:
+        self, kind: int, flags: int, lines: int, first_line: int, captured_ns: int,
+        *payload: memoryview,
+    ) -> None:  # fmt: skip
+        size = sum(map(len, payload))
+        head = _RECORD.pack(_MARK, kind, flags, self._records, lines, first_line, captured_ns, size)
+        self._write(head + _CRC.pack(zlib.crc32(head)))
+        crc = 0
+        for part in payload:
+            self._write(part)
+            crc = zlib.crc32(part, crc)
+        self._write(_CRC.pack(crc))
+        self._records += 1
+
+    def _write(self, data: bytes | memoryview) -> None:
         if self._file is None:
             raise StripFileError("the strip file is closed", remedy="Write before closing it")
-        head = _RECORD.pack(
-            _MARK, kind, flags, self._records, lines, first_line, captured_ns, len(payload)
-        )
-        self._file.write(head + _CRC.pack(zlib.crc32(head)))
-        self._file.write(payload + _CRC.pack(zlib.crc32(payload)))
-        self._records += 1
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+        self.size += len(data)
 
 
 class StripReader:

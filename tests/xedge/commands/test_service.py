@@ -163,8 +163,7 @@ def test_a_belt_is_screened_in_real_time_and_what_is_not_clear_is_diverted(
     clear = {d.bag for d in decisions if d.verdict is Verdict.CLEAR}
     assert {bag.number for bag in gone if bag.passed} <= clear <= set(every[::2])
     assert all(bag.why is not Why.DECIDED for bag in gone if bag.number in clear and not bag.passed)
-    records, damaged = read_journal(path.parent / "lane.journal")
-    assert damaged == 0
+    records = read_journal(path.parent / "lane.journal")
     kinds = [record["kind"] for record in records]
     assert kinds.count("decision") == bags
     assert {"bus-up", "plc-heard", "plc-run", "source-ended"} <= set(kinds)
@@ -506,7 +505,7 @@ def test_signals_of_the_command(
     assert {event["level"] for event in events} <= {"INFO", "WARNING", "ERROR"}
     assert "stopping" in log
     assert "Traceback" not in log
-    records, _ = read_journal(tmp_path / "lane.journal")
+    records = read_journal(tmp_path / "lane.journal")
     kinds = [record["kind"] for record in records]
     assert "retuned" in kinds
     assert kinds.count("bag-begun") == kinds.count("decision") == 1 + len(out.splitlines())

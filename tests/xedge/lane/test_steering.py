@@ -33,7 +33,7 @@ def test_bags_behind_a_new_threshold_are_decided_by_it(belt, tmp_path, realtime:
         )  # fmt: skip
     assert seen == [Verdict.ALARM, Verdict.CLEAR]
     assert report.ledger.balanced
-    records, _ = read_journal(tmp_path / "journal")
+    records = read_journal(tmp_path / "journal")
     assert [r["alarm_threshold"] for r in records if r["kind"] == "retuned"] == [0.9]
 
 

@@ -1,0 +1,198 @@
+"""A recorded shift run again: the events of the journal, told to a new core at their old times.
+
+The core is a state machine: the same events at the same times give the same decisions, bit for bit,
+whatever depended on time in the shift itself: a window that came late, was skipped or failed, lines
+that were lost, a threshold that was set. What the engine finds in the windows is computed again, or
+taken from the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xedge.errors import JournalError
+from xedge.lane.core import LaneCore
+from xedge.lane.events import Emit, Event, RunWindow, WindowDone, WindowFailed
+from xedge.lane.journal.core import thaw
+from xedge.lane.journal.reading import Boot, JournalReader, Start
+from xedge.lane.journal.records import decision_columns
+from xedge.types import U8, Decision, Detections
+
+COMPARED = ("encoder_head", "encoder_tail", "verdict", "reason", "reasons", "late", "latency_ns",
+            "ladder", "detections")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that a replay found otherwise than it was recorded.
+
+    Attributes:
+        bag: Number of the bag.
+        what: Of the decision, a column of the table of bags; ``decision`` when there was none; or
+            ``window N``.
+        recorded: What the journal says.
+        replayed: What came now.
+    """
+
+    bag: int
+    what: str
+    recorded: str
+    replayed: str
+
+
+@dataclass(eq=False)
+class Replay:
+    """The outcome of `replay`.
+
+    Attributes:
+        compared: Bags whose decisions were compared.
+        recovered: Bags that a crash had left on the belt: nothing decided them, so nothing can be
+            compared.
+        out_of_reach: Bags whose strips were deleted or lost.
+        windows: Windows that the engine screened again.
+        from_record: Windows whose answer was taken from the record.
+        differences: What was otherwise.
+        notices: What a person should know, in sentences.
+    """
+
+    compared: int = 0
+    recovered: int = 0
+    out_of_reach: int = 0
+    windows: int = 0
+    from_record: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def replay(
+    reader: JournalReader,
+    screens: Mapping[str, Callable[[U8], Detections]],
+    *,
+    first: int = 1,
+    last: int | None = None,
+) -> Replay:
+    """Every decision of a journal made again, and what is otherwise.
+
+    Args:
+        reader: The journal.
+        screens: What finds objects in a window, by the name of its rung in the ladder; the answers
+            of the rungs that are missing are taken from the record.
+        first: The first bag that is compared.
+        last: The last one; None for the last in the journal.
+
+    Raises:
+        JournalError: When a core in the journal is of another version of xedge.
+    """
+    outcome = Replay()
+    bags = [row for row in reader.bags(first, last) if row["verdict"] is not None]
+    for boot in reader.boots():
+        wanted = {row["bag"]: row for row in bags if row["epoch"] == boot.epoch}
+        outcome.recovered += sum(row["decided_epoch"] != boot.epoch for row in wanted.values())
+        wanted = {n: row for n, row in wanted.items() if row["decided_epoch"] == boot.epoch}
+        if wanted:
+            _Boot(reader, boot, screens, wanted, outcome).run()
+    return outcome
+
+
+class _Boot:
+    """One boot that is run again."""
+
+    def __init__(
+        self,
+        reader: JournalReader,
+        boot: Boot,
+        screens: Mapping[str, Callable[[U8], Detections]],
+        wanted: dict[int, dict[str, Any]],
+        outcome: Replay,
+    ) -> None:
+        self._reader, self._boot, self._screens = reader, boot, screens
+        self._wanted, self._outcome = wanted, outcome
+        self._asked: dict[tuple[int, int], RunWindow] = {}
+
+    def run(self) -> None:
+        """Run it, from the last place at which no wanted bag had begun."""
+        outcome, wanted = self._outcome, self._wanted
+        starts = self._reader.starts(self._boot.epoch)
+        early = [start for start in starts if start.segment <= min(
+            row["segment"] for row in wanted.values())]  # fmt: skip
+        try:
+            if starts:
+                self._tell((early or starts[:1])[-1])
+        except JournalError as error:
+            outcome.notices.append(str(error))
+        if wanted:
+            outcome.out_of_reach += len(wanted)
+            outcome.notices.append(
+                f"epoch {self._boot.epoch}: the strips of {len(wanted)} bags are not there any "
+                f"more, bag {min(wanted)} to {max(wanted)}"
+            )
+
+    def _tell(self, start: Start) -> None:
+        core = self._core(start)
+        for at_ns, recorded in self._reader.events(start):
+            for action in core.handle(self._answer(recorded), at_ns):
+                if isinstance(action, RunWindow):
+                    self._asked[action.bag, action.index] = action
+                elif isinstance(action, Emit):
+                    self._compare(action.decision)
+            if not self._wanted:
+                return
+        # All events are there, and these bags were not decided by them.
+        for bag, row in sorted(self._wanted.items()):
+            self._outcome.compared += 1
+            self._outcome.differences.append(Difference(bag, "decision", row["verdict"], "none"))
+        self._wanted.clear()
+
+    def _core(self, start: Start) -> LaneCore:
+        if start.core is not None:
+            return thaw(start.core)
+        boot = self._boot
+        assert boot.flat_field is not None
+        assert boot.config is not None
+        return LaneCore(boot.flat_field, boot.config, boot.first_bag)
+
+    def _answer(self, recorded: Event) -> Event:
+        """The event as it comes this time: what the engine finds is found again."""
+        if not isinstance(recorded, WindowDone | WindowFailed):
+            return recorded
+        order = self._asked.pop((recorded.bag, recorded.index), None)
+        screen = self._screens.get(recorded.rung) if isinstance(recorded, WindowDone) else None
+        if isinstance(recorded, WindowFailed) or screen is None or order is None:
+            self._outcome.from_record += 1
+            return recorded
+        self._outcome.windows += 1
+        found = screen(order.planes)
+        if not _same(found, recorded.detections):
+            self._outcome.differences.append(
+                Difference(recorded.bag, f"window {recorded.index}",
+                           _named(recorded.detections), _named(found))
+            )  # fmt: skip
+        return WindowDone(recorded.bag, recorded.index, found, recorded.rung)
+
+    def _compare(self, decision: Decision) -> None:
+        row = self._wanted.pop(decision.bag, None)
+        if row is None:
+            return
+        self._outcome.compared += 1
+        found = decision_columns(decision)
+        for name in COMPARED:
+            if found[name] != row[name]:
+                self._outcome.differences.append(
+                    Difference(decision.bag, name, str(row[name]), str(found[name]))
+                )
+
+
+def _same(one: Detections, other: Detections) -> bool:
+    """True when two answers have the same bits."""
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name != "labels")
+        for name in ("boxes", "scores", "labels")
+    )
+
+
+def _named(found: Detections) -> str:
+    return f"{len(found)} objects, scores {[float(score) for score in found.scores[:4]]}"
