@@ -68,8 +68,8 @@ def record(out: Path, bags: int, speed: float, seed: int, as_json: bool) -> None
 @bundle_options
 @click.option("--engine", default="auto", show_default=True, help=f"auto, {', '.join(BACK_ENDS)}.")
 @click.option("--threads", type=click.IntRange(1), help="Of the engine; else all cores but one.")
-@click.option("--journal", type=click.Path(path_type=Path, dir_okay=False),
-              help="A file that records of everything are appended to.")  # fmt: skip
+@click.option("--journal", type=click.Path(path_type=Path, file_okay=False),
+              help="A folder that everything is recorded in, for xedge replay.")  # fmt: skip
 @click.option("--truncated-ok", is_flag=True, help="Take a file without its end, as a .part is.")
 @click.option("--realtime", is_flag=True, help="On the clock, as recorded; else in a hurry.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a decision.")
@@ -104,7 +104,7 @@ def run(
     \b
     Examples:
       xedge run --source belt.xstrip
-      xedge run --source belt.xstrip --json --journal lane.journal > decisions.jsonl
+      xedge run --source belt.xstrip --json --journal journal > decisions.jsonl
     """  # noqa: D301  # click wants the character, not a backslash
     opened = open_bundle(bundle, public_key)
     spec = opened.spec

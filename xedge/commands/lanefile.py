@@ -15,6 +15,7 @@ from xedge.control.bus import Claim, listening
 from xedge.control.buses import BusKind, bus_kind
 from xedge.control.link import LinkConfig
 from xedge.errors import ConfigError
+from xedge.lane.journal import JournalSettings
 
 TABLES: Final = ("lane", "engine", "source", "control", "bus", "dicos", "metrics")
 
@@ -31,7 +32,9 @@ class LaneTable:
         alarm_threshold: Score of an ALARM; None takes the model's. Read again on SIGHUP.
         deadline_mm: Belt from a bag's last line to the place where its decision is needed.
         bag_limit_s: Seconds from a bag's first line within which it must be decided.
-        journal: File that records are appended to; None keeps none.
+        journal: Folder of the journal; None keeps none.
+        journal_mb: Raw strips that it keeps, MB; the oldest are deleted.
+        journal_fsync: ``interval`` or ``decision``; see `xedge.lane.journal.JournalSettings`.
         keep: Decisions that stay in memory for the last report.
         silent_s: Seconds without a strip after which the detector is named silent.
 
@@ -47,14 +50,21 @@ class LaneTable:
     deadline_mm: float = 1000.0
     bag_limit_s: float = 60.0
     journal: Path | None = None
+    journal_mb: float = 10_000.0
+    journal_fsync: Literal["interval", "decision"] = "interval"
     keep: int = 1000
     silent_s: float = 30.0
 
     def __post_init__(self) -> None:
-        _above_zero(self, "threads", "deadline_mm", "bag_limit_s", "keep", "silent_s")
+        _above_zero(self, "threads", "deadline_mm", "bag_limit_s", "journal_mb", "keep", "silent_s")
         if self.alarm_threshold is not None and not 0 < self.alarm_threshold <= 1:
             raise ConfigError("alarm_threshold cannot be used", expected="above 0, up to 1",
                               found=str(self.alarm_threshold))  # fmt: skip
+
+    @property
+    def journal_settings(self) -> JournalSettings:
+        """How the journal is kept."""
+        return JournalSettings(keep_bytes=round(self.journal_mb * 1e6), fsync=self.journal_fsync)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,11 @@ from xedge.commands.dicosarchive import described_machine, left_out, open_archiv
 from xedge.commands.engine import ServedEngine, served_engine
 from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.health import Health, health_of
+from xedge.commands.journals import Handover, open_journal
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
 from xedge.commands.logs import fields
 from xedge.commands.notify import Watchdog, notify, watchdog_s
 from xedge.commands.sources import Feed, Gate, open_feed
-from xedge.commands.strips import open_journal
 from xedge.control.board import PlcEvent, new_epoch
 from xedge.control.dicos.bag import DicosArchive
 from xedge.control.image import CLEARING, LaneState
@@ -71,6 +71,7 @@ class Service:
         self._gate: Gate | None = None
         self._links: list[Link] = []
         self._archive: DicosArchive | None = None
+        self._journal: Journal | None = None
         self._tally = Tally()
         self._least_threshold = 0.0
         self.classes: tuple[str, ...] = ()
@@ -142,8 +143,11 @@ class Service:
             self.classes = tuple(model.spec.classes)
             self._least_threshold = model.spec.score_threshold
             config = _lane_config(file, feed, model)
-            journal = stack.enter_context(open_journal(file.lane.journal)) if (
-                file.lane.journal is not None) else None  # fmt: skip
+            if file.lane.journal is not None:
+                self._journal = stack.enter_context(
+                    open_journal(file.lane.journal, model, file.lane.journal_settings)
+                )
+            journal = self._journal
             buses = [table.kind.bus(table.options) for table in file.buses]
             links = [file.control.link(feed.counts_per_mm, table.plc_beats) for table in file.buses]
             stack.enter_context(self._figures())
@@ -151,14 +155,20 @@ class Service:
                 model, file.lane.bundle, file.lane.engine, file.lane.threads, file.engine
             ))  # fmt: skip
             LOG.info("%s: model %s on %s", file.lane.name, model.spec.name, engine.state.name)
-            epoch = new_epoch()
+            handover = None
+            if journal is not None:
+                journal.describe(engine=engine.state.name)
+                beating = [n for n, table in enumerate(file.buses) if table.plc_beats]
+                handover = Handover(journal, beating)
+            epoch = new_epoch() if journal is None else journal.epoch
             self._archive = open_archive(file, feed, model.spec, config.alarm_threshold, epoch)
             if self._archive is not None:  # ends behind the buses, which wait for nothing
                 stack.callback(self._tell_left_out)
                 stack.enter_context(self._archive)
             stack.callback(self._part)
-            for bus, set_up in zip(buses, links, strict=True):
-                link = Link(bus, set_up, epoch, on_event=_teller(str(bus), journal))
+            for number, (bus, set_up) in enumerate(zip(buses, links, strict=True)):
+                teller = _teller(str(bus), number, journal, handover)
+                link = Link(bus, set_up, epoch, on_event=teller)
                 self._links.append(link)
                 link.start()
             self._enter("waiting for the PLC")
@@ -186,8 +196,14 @@ class Service:
             return report
 
     def _publish(self, decision: Decision, scan: Scan | None) -> None:
+        journal = self._journal
+        earlier = journal is not None and decision.bag < journal.first_bag
         for link in self._links:
-            link.publish(decision)
+            link.publish(decision, earlier=earlier)
+        if earlier:  # an earlier run has told all but the PLCs, unless it broke off before
+            LOG.info("bag %d of an earlier run is handed over again", decision.bag)
+            self._on_decision(decision)
+            return
         if self._archive is not None:
             self._archive.put(decision, scan)
         self._tally.add(decision)
@@ -319,10 +335,14 @@ def _tell_news(note: Note) -> None:
         LOG.info("%s", note.kind.replace("-", " "), extra=fields(event=note.kind, **note.fields))
 
 
-def _teller(bus: str, journal: Journal | None) -> Callable[[PlcEvent], None]:
+def _teller(
+    bus: str, number: int, journal: Journal | None, handover: Handover | None
+) -> Callable[[PlcEvent], None]:
     """What is done with the events of a bus: the log, and the journal."""
 
     def tell(event: PlcEvent) -> None:
+        if handover is not None and handover.heard(number, event):
+            return
         record: dict[str, Any] = {"bus": bus, **event.fields}
         said = ", ".join(f"{name} {value}" for name, value in event.fields.items() if name != "bus")
         level = logging.WARNING if event.kind in ("bus-down", "plc-lost") else logging.INFO

@@ -12,10 +12,11 @@ from typing import Any
 
 import xedge
 from xedge.bundle import Bundle, open_bundle
+from xedge.commands.journals import name_engine, open_journal
 from xedge.commands.screening import EngineUsed, warm_detector
 from xedge.errors import ConfigError, LineError
 from xedge.lane.config import LaneConfig
-from xedge.lane.journal import Journal, decision_record
+from xedge.lane.journal import decision_record
 from xedge.lane.report import LaneReport
 from xedge.lane.runner import run_lane
 from xedge.provenance import code_version
@@ -169,7 +170,7 @@ def screen_file(
         bundle: The model; None takes the shipped one.
         engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
         threads: Threads of the engine; None leaves a core to the detector's lines.
-        journal: A file that records of everything are appended to.
+        journal: The folder of a journal.
         truncated_ok: Take a file without its end as one that ends with its last whole record.
         realtime: On the machine's clock, at the speed of the recording.
         on_decision: Called with each decision as soon as it is made.
@@ -180,7 +181,7 @@ def screen_file(
             nothing: the lane screens what came before, and `Screening.source_error` says so.
         LineError: When the recorded detector is not one that the model can be used with.
         BundleError, EngineError: When the model cannot be run.
-        ConfigError: When the journal cannot be written.
+        JournalError: When the journal cannot be used.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with ExitStack() as stack:
@@ -189,8 +190,11 @@ def screen_file(
         header = source.reader.header
         _check_detector(path, header, opened.spec)
         flat_field = source.reader.flat_field()
-        book = stack.enter_context(open_journal(journal)) if journal is not None else None
+        book = None
+        if journal is not None:
+            book = stack.enter_context(open_journal(journal, opened))
         detector, used = stack.enter_context(warm_detector(opened, engine, threads))
+        name_engine(book, used)
         strips = _Watched(source)
 
         def publish(decision: Decision, scan: Scan | None) -> None:
@@ -230,22 +234,6 @@ class _Watched:
         except Exception as error:
             self.error = str(error)
             raise
-
-
-def open_journal(path: Path) -> Journal:
-    """The journal in a file.
-
-    Raises:
-        ConfigError: When it cannot be written.
-    """
-    try:
-        return Journal(path)
-    except OSError as error:
-        raise ConfigError(
-            f"the journal {path} cannot be written",
-            found=error.strerror or str(error),
-            remedy="Name another file",
-        ) from error
 
 
 def _check_detector(path: Path, header: StripFileHeader, spec: ModelSpec) -> None:

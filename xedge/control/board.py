@@ -74,7 +74,8 @@ class PlcEvent:
     Attributes:
         kind: ``plc-heard``, ``plc-lost``, ``plc-restarted``, ``plc-run``, ``plc-stop``,
             ``belt-direction``, ``belt-reversed``, ``operator-override``, ``clear-withheld``,
-            ``clear-withdrawn``, ``decision-pushed-out``; and of the link ``bus-up``, ``bus-down``.
+            ``clear-withdrawn``, ``decision-acknowledged``, ``decision-pushed-out``; and of the link
+            ``bus-up``, ``bus-down``.
         fields: What there is to say of it.
     """
 
@@ -155,17 +156,25 @@ class Board:
         """The lane's own state has changed."""
         self._state = state
 
-    def take(self, decision: Decision, now_ns: int) -> list[PlcEvent]:
-        """Show a decision; the oldest one makes room for it when no place is free."""
+    def take(
+        self, decision: Decision, now_ns: int, *, earlier: bool = False
+    ) -> list[PlcEvent]:  # fmt: skip
+        """Show a decision; the oldest one makes room for it when no place is free.
+
+        Args:
+            decision: The decision.
+            now_ns: The time.
+            earlier: True when it was made before the lane's last start. The encoder may have begun
+                anew since, and where that bag lay another one may come: it clears nothing.
+        """
         events = self.tick(now_ns)
         place = Place.of(decision, self.config.valid_counts)
         said = self._commands
         if said is not None and said.epoch == self.epoch and said.override_bag == place.bag:
             place, event = _overrule(place, said)
             events.append(event)
-        if (
-            place.verdict is Verdict.CLEAR
-            and (reason := self._why_withhold(place)) is not Reason.NONE
+        if place.verdict is Verdict.CLEAR and (
+            reason := Reason.CONTROL_LOST if earlier else self._why_withhold(place)
         ):
             self.withheld += 1
             place = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
@@ -181,7 +190,7 @@ class Board:
             self.pushed_out += 1
             events.append(PlcEvent("decision-pushed-out", {"bag": old.bag}))
         self._places[number] = place
-        self._decisions = (self._decisions + 1) % U32
+        self._decisions = (self._decisions + (not earlier)) % U32
         self._dirty = True
         return events
 
@@ -284,7 +293,7 @@ class Board:
         if commands.direction is Direction.REVERSE:
             events += self._withdraw(Reason.BELT_REVERSED)
         if commands.epoch == self.epoch:
-            self._acknowledge(commands.acknowledged)
+            events += self._acknowledge(commands.acknowledged)
             said = (commands.override_bag, commands.override, commands.operator)
             if said[0] and (
                 before is None
@@ -294,13 +303,14 @@ class Board:
                 events += self._override(commands)
         return events
 
-    def _acknowledge(self, bag: int) -> None:
-        if not bag:
-            return
+    def _acknowledge(self, bag: int) -> list[PlcEvent]:
+        events: list[PlcEvent] = []
         for number, place in enumerate(self._places):
-            if place is not None and distance(bag, place.bag) >= 0:
+            if bag and place is not None and distance(bag, place.bag) >= 0:
                 self._places[number] = None
                 self._dirty = True
+                events.append(PlcEvent("decision-acknowledged", {"bag": place.bag}))
+        return events
 
     def _override(self, commands: Commands) -> list[PlcEvent]:
         for number, place in enumerate(self._places):

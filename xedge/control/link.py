@@ -137,10 +137,10 @@ class Link:
             raise LaneError(f"{self._bus}: a link starts once", remedy="Make another link")
         self._thread.start()
 
-    def publish(self, decision: Decision) -> None:
-        """Show a decision; returns at once."""
+    def publish(self, decision: Decision, *, earlier: bool = False) -> None:
+        """Show a decision, or one of before the lane's last start again; returns at once."""
         with self._lock:
-            self._keep(self._board.take(decision, time.monotonic_ns()))
+            self._keep(self._board.take(decision, time.monotonic_ns(), earlier=earlier))
         self._wake.set()
 
     def set_state(self, state: LaneState) -> None:

@@ -82,11 +82,10 @@ def create(path: Path) -> sqlite3.Connection:
         JournalError: When it is of another version, damaged, or something else.
         OSError, sqlite3.Error: When it cannot be written.
     """
-    new = not path.exists() or path.stat().st_size == 0
     # One thread opens it, another one writes, never both at once.
     base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        if new:
+        if _empty(base, path):
             base.execute("PRAGMA journal_mode = WAL")
             base.execute("BEGIN IMMEDIATE")
             for statement in TABLES.split(";\n"):
@@ -100,6 +99,14 @@ def create(path: Path) -> sqlite3.Connection:
         base.close()
         raise
     return base
+
+
+def _empty(base: sqlite3.Connection, path: Path) -> bool:
+    """True for a new database, or one whose tables a crash left out."""
+    try:
+        return not base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise _unreadable(path, error) from error
 
 
 def attach(path: Path) -> sqlite3.Connection:
@@ -117,6 +124,9 @@ def attach(path: Path) -> sqlite3.Connection:
         raise JournalError(f"the journal {path} cannot be opened", found=str(error),
                            remedy="Check who may read it") from error  # fmt: skip
     try:
+        if _empty(base, path):
+            raise JournalError(f"{path.parent} holds no journal yet", found="an empty database",
+                               remedy="Wait until a lane has written it")  # fmt: skip
         check(base, path)
     except BaseException:
         base.close()
@@ -137,9 +147,7 @@ def check(base: sqlite3.Connection, path: Path) -> None:
             base.execute("SELECT max(seq) FROM events").fetchone()
             return
     except sqlite3.DatabaseError as error:
-        raise JournalError(f"the journal {path} cannot be read", found=str(error),
-                           remedy="Keep the folder for whoever examines it, and name another one"
-                           ) from error  # fmt: skip
+        raise _unreadable(path, error) from error
     if application != APPLICATION:
         raise JournalError(f"{path} is no journal of a lane",
                            remedy="Name another folder")  # fmt: skip
@@ -147,3 +155,9 @@ def check(base: sqlite3.Connection, path: Path) -> None:
         f"the journal {path} is of another version", expected=str(VERSION), found=str(version),
         remedy="Use the version of xedge that wrote it, or name another folder",
     )  # fmt: skip
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> JournalError:
+    return JournalError(f"the journal {path} cannot be read", found=str(error),
+                        remedy="Keep the folder for whoever examines it, and name another one"
+                        )  # fmt: skip
