@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from xedge import engines
 from xedge.bundle import Bundle
 from xedge.commands.lanefile import EngineTable
-from xedge.commands.screening import named_engine
 from xedge.engines.threads import lane_threads
 from xedge.lane.engine_pipe import Layout
 from xedge.lane.engine_process import EngineLimits, EngineProcess, ProcessState
@@ -104,6 +104,5 @@ def served_engine(
 def open_named(path: Path | None, sha256: str, engine: str, threads: int | None) -> GoldenScreen:
     """As `open_golden`, with the engine's version in its name."""
     screen = open_golden(path, sha256, engine, threads or lane_threads())
-    used = named_engine(screen.name, threads)
-    screen.name = f"{used.name} {used.version}"
+    screen.name = " ".join(engines.usable(screen.name))
     return screen

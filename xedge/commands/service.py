@@ -277,6 +277,7 @@ class Service:
         said: set[int] = set()
         while not self._stopping:
             time.sleep(LOOK_S)
+            self._tend_engine()
             silent = [
                 number for number, link in enumerate(self._links)
                 if not (link.status.connected and link.status.state in CLEARING)
@@ -291,6 +292,14 @@ class Service:
             if silent[0] not in said:
                 LOG.warning("waiting, nothing is cleared meanwhile: %s", error)
                 said.add(silent[0])
+
+    def _tend_engine(self) -> None:
+        """Look after the engine while no lane does: this may take days."""
+        vitals = self._steering.vitals
+        for note in () if self._engine is None else self._engine.screen.tend(True):
+            vitals.news(note)
+            if error := str(note.fields.get("error", "")):
+                vitals.errors.add(error)
 
 
 def _unheard(table: BusTable, link: Link) -> BusError:

@@ -41,6 +41,7 @@ __all__ = [
     "available",
     "fingerprint",
     "load",
+    "usable",
 ]
 
 BACK_ENDS: Final[Mapping[str, str]] = types.MappingProxyType(
@@ -140,14 +141,23 @@ def load(
             "an engine cannot run on so few threads", expected="1 or more", found=str(threads)
         )
     content = model if isinstance(model, bytes) else _read(model)
+    return _load(content, usable()[0] if name == "auto" else name, threads, building)
+
+
+def usable(name: str = "auto") -> tuple[str, str]:
+    """The back end that a name stands for, and its library's version; imports no other library.
+
+    Raises:
+        EngineNotInstalled: When the library is absent.
+        EngineError: When the name is unknown, or the back end cannot be used here.
+    """
     if name != "auto":
-        return _load(content, name, threads, building)
+        return name, _back_end(name).version()
     for choice in AUTO:
         try:
-            _back_end(choice).version()
+            return choice, _back_end(choice).version()
         except EngineError:
             continue
-        return _load(content, choice, threads, building)
     raise EngineNotInstalled(
         "no library that runs models is installed",
         expected=" or ".join(AUTO),

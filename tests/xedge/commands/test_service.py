@@ -230,6 +230,15 @@ def test_told_to_wait_it_waits_and_screens_nothing_meanwhile(
         time.sleep(0.02)
     assert running.is_alive()
     assert decisions == []
+    assert service._engine is not None
+    state = service._engine.state.process
+    assert state is not None
+    assert state.pid is not None
+    os.kill(state.pid, signal.SIGKILL)  # it is looked after meanwhile
+    while service.health().figures["engine"]["process"]["restarts"] == 0:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert any("SIGKILL" in error for error in service._steering.vitals.errors.messages())
     with plc_of(path, 1):
         running.join(60)
     assert not running.is_alive()
