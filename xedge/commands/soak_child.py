@@ -1,8 +1,12 @@
-"""What the scenes of a soak are played with: a belt of plain blocks, and engines that die."""
+"""What runs in the processes of a soak's scenes: lanes that are killed, and engines that die."""
 
 from __future__ import annotations
 
 import ctypes
+import json
+import os
+import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from xedge.errors import EngineRunError
+from xedge.lane.config import LaneConfig
+from xedge.lane.journal import Journal
+from xedge.lane.runner import run_lane
 from xedge.scanner.flatfield import FlatField
 from xedge.sim.bank import BankBelt, Placed, Stretch, cut
-from xedge.types import AIR_COUNTS, U8, Detections, Verdict
+from xedge.types import AIR_COUNTS, U8, Decision, Detections, Scan, Verdict
 
 ELEMENTS = 64
 LINE_NS = 1e6
@@ -40,6 +47,27 @@ def find_nothing(planes: U8) -> Detections:
     """No detection."""
     del planes
     return Detections.empty()
+
+
+def run_journalled(journal: str, seed: int, seconds: float) -> None:
+    """Run a lane with a journal; what it says are lines of JSON on standard output.
+
+    Each decision is told as soon as the lane publishes it; the report at the end, if there is one.
+    """
+
+    def say(record: object) -> None:
+        os.write(1, f"{json.dumps(record)}\n".encode())
+
+    def tell(decision: Decision, scan: Scan | None) -> None:
+        del scan
+        say([decision.bag, decision.verdict.name])
+
+    with Journal(journal) as book:
+        report = run_lane(
+            plain_belt(seed, seconds), find_nothing, plain_correction(), LaneConfig(),
+            journal=book, on_decision=tell, keep=10,
+        )  # fmt: skip
+        say(report.to_dict() | {"failure": book.failure})
 
 
 class DyingEngine:
@@ -76,3 +104,18 @@ class DyingEngine:
 def open_dying(death: str, died: str) -> Iterator[DyingEngine]:
     """A `DyingEngine`, in a process of its own."""
     yield DyingEngine(death, Path(died))
+
+
+def main() -> None:
+    """Run what the command line says: a journal, a seed, seconds of belt, bytes of a file.
+
+    The last one makes the disk full, for this process alone; 0 does not.
+    """
+    journal, seed, seconds, most = sys.argv[1:]
+    if int(most):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
+    run_journalled(journal, int(seed), float(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,10 +24,13 @@ from xedge.errors import BundleError
 from xedge.lane.config import LaneConfig
 from xedge.lane.engine_pipe import Layout
 from xedge.lane.engine_process import EngineLimits, EngineProcess
+from xedge.lane.journal import Journal, JournalReader
 from xedge.lane.runner import run_lane
 from xedge.types import Decision, Reason, Strip, Verdict
 
 CHANGED_BYTES: Final = 20
+KILLS: Final = 5
+FULL_DISK_BYTES: Final = 400_000
 LONGEST_S: Final = 120.0
 """Seconds of real time after which an engine is not waited for any more."""
 
@@ -65,6 +71,87 @@ def _corrupt_bundle(seed: int, broken: Broken) -> FaultCount:
             count.missed += 1
             broken.add("missed", f"a bundle whose byte {place} was changed was opened")
     return count
+
+
+def _kill(seed: int, broken: Broken) -> FaultCount:
+    """A lane that is killed, and started again on the same journal, several times."""
+    rng = np.random.default_rng(seed)
+    count, said = FaultCount(), dict[int, str]()
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Path(folder) / "journal"
+        for life in range(KILLS):
+            with _lane(journal, life, 1e6, 0) as child:
+                assert child.stdout is not None
+                lines = [child.stdout.readline() for _ in range(int(rng.integers(0, 60)))]
+                time.sleep(float(rng.uniform(0, 0.05)))
+                child.kill()
+                lines += child.stdout.readlines()
+            wrong = remember(lines, said)
+            with Journal(journal):  # reports the bags that were on the belt
+                pass
+            wrong += compare(journal, said)
+            count.injected += 1
+            count.seen += not wrong
+            count.missed += bool(wrong)
+            for sentence in wrong:
+                broken.add("killed", f"life {life}: {sentence}")
+    return count
+
+
+def _lane(journal: Path, seed: int, seconds: float, most: int) -> subprocess.Popen[str]:
+    """A lane in a process of its own; see `soak_child.main`."""
+    command = [sys.executable, "-m", "xedge.commands.soak_child", str(journal), str(seed),
+               str(seconds), str(most)]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def remember(lines: list[str], said: dict[int, str]) -> list[str]:
+    """What is wrong with what a lane has said, which is added to what was said before."""
+    wrong = []
+    for line in lines:
+        if not line.endswith("\n"):
+            continue  # torn
+        bag, verdict = json.loads(line)
+        if said.setdefault(bag, verdict) != verdict:
+            wrong.append(f"bag {bag} was {said[bag]}, and is told again as {verdict}")
+    return wrong
+
+
+def compare(journal: Path, said: dict[int, str]) -> list[str]:
+    """What is wrong with a journal, given all that was said by now."""
+    with JournalReader(journal) as reader:
+        rows: list[dict[str, Any]] = reader.bags()
+    verdicts = {row["bag"]: row["verdict"] for row in rows}
+    wrong = [f"bag {bag} was told as {verdict}, and is {verdicts.get(bag)} in the journal"
+             for bag, verdict in said.items() if verdicts.get(bag) != verdict]  # fmt: skip
+    if list(verdicts) != list(range(1, len(rows) + 1)):
+        wrong.append(f"the bags of the journal are no row without a gap: {list(verdicts)[-3:]}")
+    for row in rows:
+        if row["verdict"] is None:
+            wrong.append(f"bag {row['bag']} has no decision")
+        elif row["decided_epoch"] != row["epoch"] and row["verdict"] != "NOT_CLEARED":
+            wrong.append(f"bag {row['bag']} was on the belt, and is {row['verdict']}")
+    return wrong
+
+
+def _fill_disk(seed: int, broken: Broken) -> FaultCount:
+    """A lane whose journal's files may not grow: a full disk, but for this one process."""
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        with _lane(Path(folder) / "journal", seed, 60.0, FULL_DISK_BYTES) as child:
+            said = [json.loads(line) for line in child.communicate()[0].splitlines()]
+        report = said.pop() if said else {}
+        if child.returncode or not isinstance(report, dict):
+            wrong.append(f"the lane ended with {child.returncode}")
+        elif [bag for bag, _ in said] != list(range(1, report["bags"] + 1)):
+            wrong.append(f"{len(said)} decisions for {report['bags']} bags, or out of order")
+        elif not (report["failure"] and report["journal_errors"]):
+            wrong.append("the journal says nothing of it")
+        elif not report["ledger_balanced"] or {verdict for _, verdict in said} != {"CLEAR"}:
+            wrong.append("the lane did not go on as before")
+    for sentence in wrong:
+        broken.add("disk-full", sentence)
+    return FaultCount(injected=1, seen=int(not wrong), missed=int(bool(wrong)))
 
 
 def _engine_dies(death: str, seed: int, broken: Broken) -> FaultCount:
@@ -111,6 +198,11 @@ def _engine_dies(death: str, seed: int, broken: Broken) -> FaultCount:
 _ALL: Final = (
     Scene("corrupt-bundle", "one byte of the bundle is changed", "it is refused at the start",
           _corrupt_bundle),
+    Scene("killed", "the lane's process is killed, at any point, five times",
+          "every bag has one decision in the journal, those that were on the belt NOT_CLEARED; "
+          "what was told is there, and is never told otherwise", _kill),
+    Scene("disk-full", "the files of the journal cannot grow any more",
+          "the journal stops and says so, the lane goes on", _fill_disk),
     Scene("process-hung", "the engine hangs, in a process of its own",
           "ENGINE_FAILED or TIMEOUT; it is ended, started again, and bags are cleared again",
           partial(_engine_dies, "hang")),
