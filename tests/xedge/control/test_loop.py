@@ -149,7 +149,8 @@ class Conveyor:
             until = time.monotonic() + PATIENCE_S
             while not (plc.rule.ready and link.status.connected and link.status.plc_alive):
                 assert time.monotonic() < until, f"PLC {number} is not heard: {link.status}"
-                self.gone[number] += plc.scan(self.encoder, self.now_ms())
+                if link.status.connected:  # before that, a client would wait for a server in vain
+                    self.gone[number] += plc.scan(self.encoder, self.now_ms())
                 time.sleep(0.001)
 
     @staticmethod
@@ -264,6 +265,26 @@ def opcua_faults(plc: int, rig: Any, proxy: Any) -> dict[str, Fault]:
     return modbus_faults(plc, rig, proxy) | {"restart": Fault(frozenset({plc}), restart)}
 
 
+def impatient(rig: Any, fault: Fault) -> Fault:
+    """The same with a client that gives up soon while the fault is on.
+
+    Before and behind it the client waits as long as a busy machine needs: what it gives up diverts
+    a bag, though nothing was broken.
+    """
+    patient = rig.port.options
+
+    def switch(on: bool) -> None:
+        if on:
+            rig.port.options = replace(patient, timeout_s=0.3)
+        fault.switch(on)
+        if not on:
+            rig.port.options = patient
+            rig.port.close()
+            rig.port.connect()
+
+    return Fault(fault.plcs, switch)
+
+
 def both(one: Fault, other: Fault) -> Fault:
     """Two faults at a time."""
 
@@ -295,7 +316,7 @@ def opcua_behind_proxy(
     site = module.Site(tmp_path)
     proxy = faulty_proxy(site.port)
     bus = module.RestartingBus(site.options("lane", "plc"))
-    port = module.OpcUaPort(site.options("plc", "lane", port=proxy.port, timeout_s=1.0))
+    port = module.OpcUaPort(site.options("plc", "lane", port=proxy.port, timeout_s=10.0))
     port.connect()
     yield SimpleNamespace(bus=bus, port=port), proxy
     port.close()
@@ -332,26 +353,13 @@ def test_with_every_fault_of_the_network_no_bag_passes_that_is_not_clear(
     assert len(passed) >= 5, "and the others do"
 
 
-def test_with_every_fault_of_opc_ua_no_bag_passes_that_is_not_clear(
-    opcua_behind_proxy: tuple[Any, Any],
-) -> None:
-    rig, proxy = opcua_behind_proxy
-    faults = opcua_faults(0, rig, proxy)
-    outcome = small_loop([rig], 36, {4: faults["refused"], 11: faults["stalled"],
-                                     18: faults["reset"], 24: faults["power"],
-                                     30: faults["restart"]})  # fmt: skip
-    passed = [bag for bag in outcome.conveyor.gone[0] if bag.passed]
-    assert len(outcome.conveyor.disturbed) == 5
-    assert len(passed) >= 5, "and the others do"
-
-
 def test_a_bus_that_breaks_costs_the_other_one_no_bag(
     modbus_behind_proxy: tuple[Any, Any], opcua_behind_proxy: tuple[Any, Any]
 ) -> None:
-    """OPC UA refuses, resets and is started anew; Modbus lets every CLEAR pass meanwhile."""
+    """OPC UA refuses, stalls and is started anew; Modbus lets every CLEAR pass meanwhile."""
     (modbus, _), (opcua, proxy) = modbus_behind_proxy, opcua_behind_proxy
-    faults = opcua_faults(1, opcua, proxy)
-    outcome = small_loop([modbus, opcua], 24, {4: faults["refused"], 11: faults["reset"],
+    faults = {name: impatient(opcua, f) for name, f in opcua_faults(1, opcua, proxy).items()}
+    outcome = small_loop([modbus, opcua], 24, {4: faults["refused"], 11: faults["stalled"],
                                                18: faults["restart"]})  # fmt: skip
     undisturbed, disturbed = outcome.conveyor.gone
     clear = {d.bag for d in outcome.decisions if d.verdict is Verdict.CLEAR}
@@ -415,7 +423,8 @@ def test_a_thousand_bags_over_modbus_and_opcua_with_faults_on_both(
 ) -> None:
     """Twenty bags of the simulator, fifty times, before a detector that finds at random."""
     one = modbus_faults(0, *modbus_behind_proxy)
-    other = opcua_faults(1, *opcua_behind_proxy)
+    rig, proxy = opcua_behind_proxy
+    other = {name: impatient(rig, fault) for name, fault in opcua_faults(1, rig, proxy).items()}
     faults = [*one.values(), *other.values(), both(one["refused"], other["refused"]),
               both(one["power"], other["restart"])]  # fmt: skip
     scanner = ScannerModel()
@@ -423,7 +432,7 @@ def test_a_thousand_bags_over_modbus_and_opcua_with_faults_on_both(
     in_turn = [faults[number % len(faults)] for number in range(25)]
     heads = {belt.extents[20 + 40 * n - 1][0]: fault for n, fault in enumerate(in_turn)}
     outcome = run_loop(
-        [modbus_behind_proxy[0], opcua_behind_proxy[0]], belt, flat_field(scanner, 5, 5),
+        [modbus_behind_proxy[0], rig], belt, flat_field(scanner, 5, 5),
         belt.extents, LaneConfig(deadline_counts=10**6, bag_limit_s=3600), found_by_chance, heads,
     )  # fmt: skip
     assert len(belt.extents) == 1000
@@ -455,6 +464,7 @@ def test_sixty_bags_in_real_time_over_modbus_and_opcua_with_faults_on_both(
     plcs = [SimPlc(rig.port, belt.extents, DIVERTER) for rig in rigs]
     limits = replace(QUICK, plc_limit_s=1.0, beat_s=0.1, poll_s=0.01)
     gone: list[list[Diverted]] = [[], []]
+    rigs[1].port.options = replace(rigs[1].port.options, timeout_s=1.0)
     modbus = modbus_faults(0, *modbus_behind_proxy)
     opcua = opcua_faults(1, *opcua_behind_proxy)
     # Not the power of a PLC: here it scans in a thread of its own, which owns its port.
