@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import resource
@@ -92,6 +93,7 @@ class DyingEngine:
             if self._death == "hang":
                 time.sleep(3600)
             if self._death == "segfault":
+                faulthandler.disable()  # it is no news
                 ctypes.string_at(0)
             raise EngineRunError("the engine failed as it was told to")
         return find_nothing(planes)
