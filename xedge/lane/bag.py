@@ -17,7 +17,7 @@ class Bag:
 
     Attributes:
         number: Its number, from 1.
-        opened_ns: When it began, on the lane's clock.
+        opened_ns: When it began, on the clock of the running belt.
         low: Room for its corrected low-energy lines; empty when they are not stored.
         high: The same for high energy.
         encoder: The same for encoder counts.
@@ -85,8 +85,8 @@ class Bag:
             self.encoder[self.lines : end] = lines.encoder
         self.lines = end
 
-    def scan(self, reasons: frozenset[Reason]) -> Scan | None:
-        """Its corrected lines; None when they were not stored."""
+    def scan(self, reasons: frozenset[Reason], direction: int) -> Scan | None:
+        """Its corrected lines, with what the encoder read; None when they were not stored."""
         if not self.stored:
             return None
         rows = slice(0, self.lines)
@@ -94,7 +94,7 @@ class Bag:
             self.number,
             self.low[rows],
             self.high[rows],
-            self.encoder[rows],
+            direction * self.encoder[rows],
             self.first_line,
             self.tail_ns,
             reasons,

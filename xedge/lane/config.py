@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from xedge.errors import ConfigError
 from xedge.scanner.cutter import CutterConfig
+from xedge.scanner.intake import COUNTER_PERIOD
 from xedge.scanner.windows import WindowPlan
 from xedge.spec import ModelSpec
 
@@ -28,10 +29,14 @@ class LaneConfig:
     Attributes:
         pitch_mm: Belt from one line to the next, millimetres.
         counts_per_mm: Encoder counts per millimetre of belt.
+        direction: 1, or -1 for an encoder that counts down while the belt runs forward.
+        encoder_period: Counts after which the encoder starts anew; what it is for a counter of 32
+            bits suits a wider one as well.
         deadline_counts: Encoder counts from a bag's last line to the place where its decision is
             needed; the default is a metre of belt.
         bag_limit_s: Seconds from a bag's first line within which it must be decided, whatever the
-            encoder says: a stuck encoder looks like a stopped belt.
+            encoder says: a stuck encoder looks like a stopped belt. Time in which the belt's drive
+            says that it stands does not count.
         alarm_threshold: A bag with a detection of this score or a better one is an ALARM.
         clear_by: The rungs of the ladder (`ladder.Rung`) that may clear a bag; a bag with a window
             that was screened by another one is NOT_CLEARED, TIMEOUT, unless it alarms.
@@ -50,6 +55,8 @@ class LaneConfig:
 
     pitch_mm: float = 0.62
     counts_per_mm: float = 1 / 0.62
+    direction: int = 1
+    encoder_period: int = COUNTER_PERIOD
     deadline_counts: int = 1613
     bag_limit_s: float = 60.0
     alarm_threshold: float = 0.4
@@ -75,6 +82,15 @@ class LaneConfig:
         for name in ("max_open_bags", "max_queued_windows", "max_queued_strips"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"a lane's {name} cannot be used", expected="1 or more")
+        if self.direction not in (1, -1):
+            raise ConfigError("a lane's direction cannot be used", expected="1 or -1",
+                              found=str(self.direction))  # fmt: skip
+        if self.encoder_period < 2 * self.cutter.max_bag_lines * self.counts_per_line:
+            raise ConfigError(
+                "a lane's encoder_period cannot be used",
+                expected="at least twice the longest bag, in counts",
+                found=str(self.encoder_period),
+            )
         if FULL not in self.clear_by or not all(self.clear_by):
             raise ConfigError("a lane's clear_by cannot be used",
                               expected=f"{FULL}, and the names of other rungs",

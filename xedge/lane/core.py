@@ -20,7 +20,9 @@ import numpy as np
 from xedge.lane.bag import Bag
 from xedge.lane.config import FAILED, SKIPPED, LaneConfig
 from xedge.lane.events import (
+    NEVER_NS,
     Action,
+    BeltRunning,
     Cancel,
     Due,
     Emit,
@@ -36,7 +38,8 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.lane.ledger import Ledger
-from xedge.lane.odometer import Odometer
+from xedge.lane.odometer import BeltClock, Odometer
+from xedge.lane.rescan_watch import RescanWatch
 from xedge.lane.verdict import decide
 from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
 from xedge.scanner.flatfield import FlatField
@@ -51,7 +54,8 @@ HOLE_REASON = {
     Refusal.REVERSED: Reason.BAD_LINES,
     Refusal.QUEUE_FULL: Reason.OVERLOAD,
 }
-"""What refused lines say of the bag they belong to; a standing belt harms none."""
+"""What refused lines say of the bag they belong to; a belt that stands, or runs back and comes
+again, harms none."""
 
 DUE_STEP_NS = 5_000_000
 """A bag's deadline is told anew when it has moved by more: it moves a little with every strip."""
@@ -70,7 +74,10 @@ class LaneCore:
         self._config = config
         self._elements = flat_field.elements
         self._monitor = DetectorMonitor(flat_field)
-        self._intake = Intake(flat_field.elements, config.counts_per_line)
+        self._intake = Intake(
+            flat_field.elements, config.counts_per_line, config.direction, config.encoder_period
+        )
+        self._rescan = RescanWatch(flat_field, config)
         self._cutter = BagCutter(config.cutter, first_bag)
         self._ledger = Ledger()
         self._queue: deque[Bag] = deque()  # bags without a decision, in their order
@@ -80,6 +87,7 @@ class LaneCore:
         self._captured_ns: int | None = None
         self._line_ns = 0.0
         self._odometer = Odometer(config.counts_per_line)
+        self._clock = BeltClock()
 
     @property
     def ledger(self) -> Ledger:
@@ -98,10 +106,10 @@ class LaneCore:
 
     @property
     def next_wake_ns(self) -> int | None:
-        """When a `Tick` must come at the latest; None while no bag is open."""
+        """When a `Tick` must come at the latest; None while no bag is open, or the belt stands."""
         if not self._queue:
             return None
-        return self._queue[0].opened_ns + self._config.bag_limit_ns
+        return self._clock.until_ns(self._queue[0].opened_ns + self._config.bag_limit_ns)
 
     @property
     def done(self) -> bool:
@@ -125,6 +133,8 @@ class LaneCore:
             self._take_result(event, out)
         elif isinstance(event, WindowFailed):
             self._take_failure(event, out)
+        elif isinstance(event, BeltRunning):
+            self._say_running(event.running, now_ns, out)
         elif isinstance(event, Retuned):
             self._config = replace(self._config, alarm_threshold=event.alarm_threshold)
             out.append(Note("retuned", {"alarm_threshold": event.alarm_threshold}))
@@ -148,11 +158,14 @@ class LaneCore:
         self._ledger.lines_in += len(strip)
         admission = self._intake.admit(strip)
         self._account(admission, now_ns, out)
-        if admission.use is None:
-            if admission.refused.keys() == {Refusal.STANDING}:
+        if admission.again is not None and admission.again.any():
+            self._look_again(strip, admission, now_ns, out)
+        if admission.use is None or admission.places is None:
+            if admission.refused.keys() <= {Refusal.STANDING, Refusal.RESCANNED}:
                 self._odometer.stood(strip.captured_ns)
             return
-        low, high, encoder = strip.low, strip.high, strip.encoder
+        self._say_running(True, now_ns, out)
+        low, high, encoder = strip.low, strip.high, admission.places
         counter = strip.first_line + np.arange(len(strip), dtype=np.int64)
         if not admission.use.all():
             low, high = low[admission.use], high[admission.use]
@@ -161,6 +174,7 @@ class LaneCore:
         low, high = self._monitor.correct(low, high)
         if self._monitor.fault:  # a bag may end in these lines as well as begin
             self._cutter.flag(Reason.DETECTOR_FAULT)
+        self._rescan.remember(encoder, low)
         self._take_pieces(
             self._cutter.feed(Lines(low, high, encoder, counter, time_ns)), now_ns, out
         )  # fmt: skip
@@ -170,6 +184,44 @@ class LaneCore:
         if self._monitor.fault:
             self._cutter.flag(Reason.DETECTOR_FAULT)
         self._odometer.moved(encoder, strip.captured_ns)
+
+    def _look_again(
+        self, strip: Strip, admission: Admission, now_ns: int, out: list[Action]
+    ) -> None:
+        """Hold lines at places scanned before against what was seen there."""
+        assert admission.again is not None
+        assert admission.places is not None
+        places = admission.places[admission.again]
+        low, high = strip.low[admission.again], strip.high[admission.again]
+        bags = [(bag.head_encoder, bag.tail_encoder) for bag in self._queue if bag.lines]
+        changed, strange = self._rescan.look(low, high, places, bags)
+        for bag in self._queue:
+            if bag.lines and any(bag.head_encoder <= p <= bag.tail_encoder for p in changed):
+                bag.reasons.add(Reason.BELT_REVERSED)
+                out.append(Note("rescan-differs", {"bag": bag.number}))
+        if self._rescan.restless and self._cutter.open_bag is None:
+            # A bag that begins right behind the furthest place may be the rear of a strange one.
+            self._take_pieces(self._cutter.hole(1, Reason.BELT_REVERSED), now_ns, out)
+        for head, tail in strange:
+            bag = Bag.begin(self._cutter.number(), self._clock.running_ns(now_ns), self._elements,
+                            self._config, stored=False)  # fmt: skip
+            bag.reasons = {Reason.BELT_REVERSED}
+            bag.head_encoder, bag.tail_encoder, bag.tail_ns = head, tail, strip.captured_ns
+            bag.ended = True
+            self._ledger.bags_in += 1
+            self._queue.append(bag)
+            out.append(Note("bag-begun", {"bag": bag.number, "head_encoder": self._read(head)}))
+            out.append(Note("bag-ended", {"bag": bag.number, "tail_encoder": self._read(tail)}))
+
+    def _say_running(self, running: bool, now_ns: int, out: list[Action]) -> None:
+        if self._clock.say(running, now_ns):
+            out.append(Note("belt-running", {"running": int(running)}))
+            if running:
+                self._odometer.stood(now_ns)
+
+    def _read(self, place: int) -> int:
+        """What the encoder reads at a place, without its wraps."""
+        return self._config.direction * place
 
     def _account(self, admission: Admission, now_ns: int, out: list[Action]) -> None:
         """Book what was refused and what is missing, and flag the bag it concerns."""
@@ -213,11 +265,14 @@ class LaneCore:
 
     def _begin(self, begun: BagBegun, now_ns: int, out: list[Action]) -> None:
         stored = len(self._queue) < self._config.max_open_bags
-        bag = Bag.begin(begun.bag, now_ns, self._elements, self._config, stored=stored)
+        bag = Bag.begin(begun.bag, self._clock.running_ns(now_ns), self._elements, self._config,
+                        stored=stored)  # fmt: skip
         self._ledger.bags_in += 1
         self._queue.append(bag)
         self._scanning = bag
-        out.append(Note("bag-begun", {"bag": begun.bag, "head_encoder": begun.head_encoder}))
+        out.append(
+            Note("bag-begun", {"bag": begun.bag, "head_encoder": self._read(begun.head_encoder)})
+        )
 
     def _grow(self, lines: Lines, now_ns: int, out: list[Action]) -> None:
         bag = self._scanning
@@ -229,7 +284,9 @@ class LaneCore:
 
     def _end(self, ended: BagEnded, now_ns: int, out: list[Action]) -> None:
         bag, self._scanning = self._scanning, None
-        out.append(Note("bag-ended", {"bag": ended.bag, "tail_encoder": ended.tail_encoder}))
+        out.append(
+            Note("bag-ended", {"bag": ended.bag, "tail_encoder": self._read(ended.tail_encoder)})
+        )
         if bag is None or bag not in self._queue:
             return
         bag.ended = True
@@ -305,17 +362,19 @@ class LaneCore:
                 out.append(Cancel(bag.number))
             self._ledger.decisions += 1
             decision = decide(bag, self._config, self._elements, late=late, now_ns=now_ns)
-            out.append(Emit(decision, bag.scan(decision.reasons)))
+            out.append(Emit(decision, bag.scan(decision.reasons, self._config.direction)))
 
     def _late(self, bag: Bag, now_ns: int) -> bool:
-        if now_ns - bag.opened_ns >= self._config.bag_limit_ns:
+        if self._clock.running_ns(now_ns) - bag.opened_ns >= self._config.bag_limit_ns:
             return True
-        reached = self._odometer.reached(now_ns) if bag.ended else None
+        reached = self._odometer.reached(self._clock.frozen_ns(now_ns)) if bag.ended else None
         return reached is not None and reached >= bag.tail_encoder + self._config.deadline_counts
 
     def _due_ns(self, bag: Bag, now_ns: int) -> int:
         """When a bag will be late, at the earliest, if the belt keeps its pace."""
-        limit_ns = bag.opened_ns + self._config.bag_limit_ns
+        limit_ns = self._clock.until_ns(bag.opened_ns + self._config.bag_limit_ns)
+        if limit_ns is None:
+            return NEVER_NS
         place = bag.tail_encoder + self._config.deadline_counts
         reached_ns = self._odometer.due_ns(place, now_ns)
         return limit_ns if reached_ns is None else min(limit_ns, reached_ns)

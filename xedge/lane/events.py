@@ -68,6 +68,13 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class BeltRunning:
+    """The belt's drive says whether it runs; without it, only strips tell that a belt stands."""
+
+    running: bool
+
+
+@dataclass(frozen=True)
 class SourceEnded:
     """No more strips will come; ``error`` says why when that was not planned."""
 
@@ -99,6 +106,7 @@ Event = (
     | WindowDone
     | WindowFailed
     | Tick
+    | BeltRunning
     | SourceEnded
     | Interrupted
     | Retuned

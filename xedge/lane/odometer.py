@@ -38,7 +38,7 @@ class Odometer:
         self._unseen_counts = float(encoder[-1] - encoder[0]) + self._counts_per_line
 
     def stood(self, captured_ns: int) -> None:
-        """A strip was read out, all at the last place."""
+        """The belt was not past the last place by then."""
         self._seen_ns = max(self._seen_ns, captured_ns)
 
     def lost(self, lines: int) -> None:
@@ -49,7 +49,8 @@ class Odometer:
         """Encoder counts that the belt has reached at the most; None before the first line."""
         if self._encoder is None:
             return None
-        return self._encoder + max(self._unseen_counts, self._pace * (now_ns - self._seen_ns))
+        since_ns = max(0, now_ns - self._seen_ns)
+        return self._encoder + max(self._unseen_counts, self._pace * since_ns)
 
     def due_ns(self, place: int, now_ns: int) -> int | None:
         """When `reached` may get to ``place`` at the earliest; None without a pace of the belt.
@@ -62,3 +63,42 @@ class Odometer:
         if left <= 0:
             return now_ns
         return self._seen_ns + int(left / self._pace) if self._pace > 0 else None
+
+
+class BeltClock:
+    """Time that stands while the belt is said to stand.
+
+    What is said counts until the lines say otherwise: `moved`.
+    """
+
+    def __init__(self) -> None:
+        self._stopped_ns: int | None = None  # since when, on the lane's clock
+        self._stood_ns = 0
+
+    @property
+    def stands(self) -> bool:
+        """True while the belt is said to stand."""
+        return self._stopped_ns is not None
+
+    def say(self, running: bool, now_ns: int) -> bool:
+        """Take in what is said of the belt; True when that is news."""
+        if running is not self.stands:
+            return False
+        if self._stopped_ns is not None:
+            self._stood_ns += max(0, now_ns - self._stopped_ns)
+        self._stopped_ns = None if running else now_ns
+        return True
+
+    def running_ns(self, now_ns: int) -> int:
+        """How long the belt has run by now, up to a constant."""
+        if self._stopped_ns is not None:
+            now_ns = min(now_ns, self._stopped_ns)
+        return now_ns - self._stood_ns
+
+    def until_ns(self, running_ns: int) -> int | None:
+        """When `running_ns` will be that, if the belt runs on; None while it stands."""
+        return None if self.stands else running_ns + self._stood_ns
+
+    def frozen_ns(self, now_ns: int) -> int:
+        """Now, or when the belt stopped."""
+        return now_ns if self._stopped_ns is None else min(now_ns, self._stopped_ns)

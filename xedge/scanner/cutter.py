@@ -236,6 +236,11 @@ class BagCutter:
         if self._bag is not None:
             self._bag.reasons.add(reason)
 
+    def number(self) -> int:
+        """The number of a bag that was found otherwise than by cutting."""
+        self._count += 1
+        return self._count
+
     def finish(self) -> tuple[Piece, ...]:
         """What it settles that no more lines come; a bag still under the beam is incomplete."""
         pieces: list[Piece] = []

@@ -6,12 +6,24 @@ Nothing is guessed: what is refused is named and counted, what is missing is cou
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from xedge.scanner.flatfield import Mask
-from xedge.types import Strip
+from xedge.types import I64, Strip
+
+COUNTER_PERIOD = 2**32
+"""Counters of 32 bits start anew here, whether they are read as signed or not."""
+
+SAME_PLACE = 0.75
+"""Of a line: what moved by less, and a count, has not moved to the next line. A belt that slows
+down under a detector with a clock of its own is not drawn out."""
+
+FAR = 3
+"""Lines of belt that may be skipped from one line to the next, or backward, without harm."""
 
 
 class Refusal(str, enum.Enum):
@@ -24,9 +36,11 @@ class Refusal(str, enum.Enum):
     REPEATED = "repeated"
     """The line counter went backward, and the encoder did not go on."""
     REVERSED = "reversed"
-    """The encoder went backward: these places were scanned before."""
+    """The encoder jumped back, as no belt does: nobody knows where these lines are."""
+    RESCANNED = "rescanned"
+    """The belt ran back and came again: these places were scanned before. It harms no scan."""
     STANDING = "standing"
-    """The encoder did not move: the same place again. It harms no scan."""
+    """The encoder did not move by a line: the same place again. It harms no scan."""
     QUEUE_FULL = "queue full"
     """The lane could not take them in time."""
 
@@ -40,29 +54,53 @@ class Admission:
         refused: Lines that are not used, by cause.
         missing: Lines that never came: the counter skipped them.
         hole: Lines of belt that are unknown in front of the lines in use, or in place of them.
+        places: Where each line is, int64 ``[n]``: encoder counts that rise with the belt, without
+            wraps; None when the strip's encoder is not believed.
+        again: Lines that are `Refusal.RESCANNED`, bool ``[n]``; None when none is.
     """
 
     use: Mask | None
     refused: dict[Refusal, int]
     missing: int = 0
     hole: int = 0
+    places: I64 | None = None
+    again: Mask | None = None
 
 
 class Intake:
-    """Follows the counters of one detector. Deterministic, without clock or I/O."""
+    """Follows the counters of one detector. Deterministic, without clock or I/O.
 
-    def __init__(self, elements: int, counts_per_line: float) -> None:
+    Args:
+        elements: Elements of a line.
+        counts_per_line: Encoder counts from one line to the next.
+        direction: -1 when the encoder counts down while the belt runs forward.
+        encoder_period: Counts after which the encoder starts anew; of a wider counter as well, as
+            long as no belt moves by half of it from one strip to the next.
+    """
+
+    def __init__(
+        self,
+        elements: int,
+        counts_per_line: float,
+        direction: int = 1,
+        encoder_period: int = COUNTER_PERIOD,
+    ) -> None:
         self._elements = elements
         self._counts_per_line = counts_per_line
+        self._direction, self._period = direction, encoder_period
+        # A line this close to the last one shows the same place; an encoder is off by a count.
+        self._least_step = max(1, math.ceil(SAME_PLACE * counts_per_line - 1))
         self._next_line: int | None = None
-        self._encoder: int | None = None
+        self._furthest: int | None = None
+        self._raw = self._place = 0  # of the last line that came, as read and as placed
+        self._jumped = False  # back; until the belt is past its furthest place, nothing is known
         self._unplaced = 0  # lines refused since the last good strip: their counters may lie
         self._repeated_end: int | None = None
 
     @property
     def encoder(self) -> int | None:
-        """Encoder counts at the last line used."""
-        return self._encoder
+        """The place of the last line used; rises with the belt."""
+        return self._furthest
 
     def admit(self, strip: Strip) -> Admission:
         """What to do with the next strip that came."""
@@ -71,47 +109,91 @@ class Intake:
             return self.lost(lines, Refusal.WRONG_WIDTH)
         if not strip.intact:
             return self.lost(lines, Refusal.DAMAGED)
-        gap = strip.first_line - self._next_line if self._next_line is not None else 0
-        if gap < 0 and not self._restarted(strip):
+        gap = 0
+        if self._next_line is not None:
+            gap = int(_wrapped(strip.first_line - self._next_line, COUNTER_PERIOD))
+        places = self._placed(strip.encoder)
+        if gap < 0 and not self._restarted(strip, int(places[0])):
             self._repeated_end = strip.first_line + lines
             return Admission(None, {Refusal.REPEATED: lines})
         missing = max(0, gap - self._unplaced)
         self._next_line, self._repeated_end = strip.first_line + lines, None
         self._unplaced = 0
         # After a restart nobody knows how many lines are gone: as many as a strip, say.
-        return self._by_encoder(strip, missing, missing if gap >= 0 else lines, max(0, gap))
+        admission = self._by_place(places, missing, missing if gap >= 0 else lines, max(0, gap))
+        self._raw, self._place = int(strip.encoder[-1]), int(places[-1])
+        return admission
 
     def lost(self, lines: int, cause: Refusal) -> Admission:
         """What to do about lines that came in but cannot be judged, or be used."""
         self._unplaced += lines
         return Admission(None, {cause: lines}, hole=lines)
 
-    def _restarted(self, strip: Strip) -> bool:
+    def _placed(self, encoder: I64) -> I64:
+        """Where lines are: what the encoder says, without its wraps, rising with the belt."""
+        if self._furthest is None:
+            self._raw, self._place = int(encoder[0]), self._direction * int(encoder[0])
+        steps = np.diff(encoder, prepend=np.int64(self._raw))
+        placed: I64 = self._place + self._direction * np.cumsum(_wrapped(steps, self._period))
+        return placed
+
+    def _restarted(self, strip: Strip, place: int) -> bool:
         """A counter that starts anew, as opposed to lines sent again: the encoder goes on."""
-        goes_on = self._encoder is None or int(strip.encoder[0]) > self._encoder
+        goes_on = self._furthest is None or place > self._furthest
         return goes_on and strip.first_line == self._repeated_end
 
-    def _by_encoder(self, strip: Strip, missing: int, hole: int, gap: int) -> Admission:
+    def _by_place(self, places: I64, missing: int, hole: int, gap: int) -> Admission:
         """Drop lines at places of the belt that have been scanned; ``gap`` lines were not."""
-        places = strip.encoder
-        reached = np.maximum.accumulate(places)
         before = np.empty_like(places)
-        before[0] = places[0] - 1 if self._encoder is None else self._encoder
-        before[1:] = np.maximum(reached[:-1], before[0])
-        use: Mask = places > before
+        before[0] = places[0] - self._least_step if self._furthest is None else self._furthest
+        before[1:] = places[:-1]
         refused: dict[Refusal, int] = {}
-        if not use.all():
-            standing = int(np.count_nonzero(places[~use] == before[~use]))
-            back = int(np.count_nonzero(~use)) - standing
-            refused = {Refusal.STANDING: standing} if standing else {}
-            if back:
-                refused[Refusal.REVERSED] = back
+        again: Mask | None = None
+        use: Mask = places - before >= self._least_step
+        if use.all():
+            self._jumped = False
+        else:
+            causes = self._causes(places, int(before[0]), gap)
+            use = np.array([cause is None for cause in causes])
+            refused = {c: causes.count(c) for c in Refusal if c in causes}
+            again = np.array([cause is Refusal.RESCANNED for cause in causes])
+            hole = max(hole, refused.get(Refusal.REVERSED, 0))
         if not use.any():
-            return Admission(None, refused, missing, hole)
-        steps = (places[use] - before[use]) / self._counts_per_line
+            return Admission(None, refused, missing, hole, places, again)
+        used = places[use]
+        first = before[0]
+        steps = np.diff(used, prepend=first) / self._counts_per_line
         steps[0] -= gap
-        # Four lines' worth of counts between neighbours: the encoder jumped, or the belt slipped.
-        jump = int(steps.max()) - 1 if self._encoder is not None else 0
-        jumped = jump if jump > 3 else 0
-        self._encoder = int(reached[-1])
-        return Admission(use, refused, missing, max(hole, jumped))
+        if self._furthest is not None:
+            # Four lines' worth of counts between neighbours: the encoder jumped, or the belt
+            # slipped. Half as much belt again as there are lines: it is too fast for them.
+            jump, over = int(steps.max()) - 1, round(float(steps.sum())) - len(steps)
+            hole = max(hole, jump if jump > FAR else 0)
+            hole = max(hole, over if over > max(FAR, len(steps) // 2) else 0)
+        self._furthest = int(used[-1])
+        return Admission(use, refused, missing, hole, places, again)
+
+    def _causes(self, places: I64, furthest: int, gap: int) -> list[Refusal | None]:
+        """Why each line is not used, None where it is."""
+        causes: list[Refusal | None] = []
+        last = self._place if self._furthest is not None else furthest
+        far_back = (FAR + 1 + gap) * self._counts_per_line
+        for place in places.tolist():
+            if last - place >= far_back:
+                self._jumped = True
+            if place - furthest >= self._least_step:
+                furthest, self._jumped = place, False
+                causes.append(None)
+            elif self._jumped:
+                causes.append(Refusal.REVERSED)
+            elif place == last or place >= furthest:
+                causes.append(Refusal.STANDING)
+            else:
+                causes.append(Refusal.RESCANNED)
+            last, far_back = place, (FAR + 1) * self._counts_per_line
+        return causes
+
+
+def _wrapped(steps: npt.ArrayLike, period: int) -> I64:
+    """Steps of a counter that starts anew after a period: the shorter way round."""
+    return (np.asarray(steps, np.int64) + period // 2) % period - period // 2

@@ -12,7 +12,7 @@ from xedge.lane.steering import Steering
 from xedge.types import Detections
 
 MARKS = "." * 12 + "#" * 13
-EARLY, LATE = range(620, 634), range(1320, 1334)
+EARLY, LATE = range(1320, 1334), range(2020, 2034)
 """Bags at which memory is looked at; before, a fifth of the windows fails, and as many errors are
 kept as ever are."""
 

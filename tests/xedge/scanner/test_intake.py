@@ -1,6 +1,7 @@
 """Which strips are used: every line that came is used or refused by name."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,10 +91,79 @@ def test_a_reversing_belt_does_not_scan_the_same_place_twice() -> None:
     back = intake.admit(strip(4, encoder=[2, 1, 2, 3]))
     assert back.use is None
     assert sum(back.refused.values()) == 4
-    assert Refusal.REVERSED in back.refused
+    assert back.refused == {Refusal.RESCANNED: 3, Refusal.STANDING: 1}
+    assert back.again is not None
+    assert back.again.tolist() == [True, True, True, False]
+    assert back.hole == 0
     again = intake.admit(strip(8, encoder=[3, 4, 5, 6]))
     assert again.use is not None
     assert again.use.tolist() == [False, True, True, True]
+
+
+def test_an_encoder_that_jumps_back_is_not_believed_until_it_is_past_its_old_place() -> None:
+    intake = Intake(ELEMENTS, 1.0)
+    intake.admit(strip(0, 10))
+    back = intake.admit(strip(10, encoder=[5, 6, 7, 8]))
+    assert (back.use, back.refused, back.hole) == (None, {Refusal.REVERSED: 4}, 4)
+    past = intake.admit(strip(14, encoder=[9, 10, 11, 12]))
+    assert past.use is not None
+    assert past.use.tolist() == [False, True, True, True]
+    assert past.refused == {Refusal.REVERSED: 1}
+    # From now on a belt that goes back slowly is believed again.
+    assert intake.admit(strip(18, encoder=[11, 10, 9, 8])).refused == {Refusal.RESCANNED: 4}
+
+
+def test_a_belt_that_goes_back_behind_missing_lines_has_not_jumped() -> None:
+    intake = Intake(ELEMENTS, 1.0)
+    intake.admit(strip(0, 20))
+    assert intake.admit(strip(30, encoder=[9, 8, 7, 6])).refused == {Refusal.RESCANNED: 4}
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize(("wrap", "period"), [(2**32, 2**32), (2**31, 2**31), (2**16, 2**16)])
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_encoder_that_wraps_goes_on_in_either_direction(direction, wrap, period, signed) -> None:
+    least = -wrap // 2 if signed else 0
+    start = (wrap // 2 if signed else wrap) - 6 if direction > 0 else least + 6
+    intake = Intake(ELEMENTS, 1.0, direction, period)
+    seen = []
+    for first in range(0, 20, 4):
+        raw = (start + direction * np.arange(first, first + 4) - least) % wrap + least
+        admission = intake.admit(strip(first, encoder=raw))
+        assert admission.use is not None
+        assert admission.use.all()
+        assert admission.hole == 0
+        seen += admission.places.tolist()
+    assert seen == [direction * start + k for k in range(20)]
+
+
+def test_a_line_counter_that_wraps_has_lost_nothing() -> None:
+    intake = Intake(ELEMENTS, 1.0)
+    intake.admit(strip(2**32 - 4, encoder=range(4)))
+    admission = intake.admit(strip(0, encoder=range(4, 8)))
+    assert (admission.missing, admission.hole, admission.refused) == (0, 0, {})
+
+
+def test_a_slow_belt_under_a_steady_detector_is_not_drawn_out() -> None:
+    """16 counts a line; the belt slows down to 4 counts from line to line."""
+    intake = Intake(ELEMENTS, 16.0)
+    intake.admit(strip(0, encoder=range(0, 64, 16)))
+    admission = intake.admit(strip(4, 16, encoder=range(52, 116, 4)))
+    assert admission.use is not None
+    kept = np.arange(52, 116, 4)[admission.use]
+    # At least three quarters of a line less a count from one to the next: 12 counts.
+    assert kept.tolist() == [60, 72, 84, 96, 108]
+    assert admission.refused == {Refusal.STANDING: 11}
+    assert admission.hole == 0
+
+
+@pytest.mark.parametrize(("step", "hole"), [(16, 0), (20, 0), (40, 12)])
+def test_a_belt_too_fast_for_the_lines_leaves_holes_between_all_of_them(step, hole) -> None:
+    """16 counts a line: at 40 counts from line to line, 20 lines of belt give 8."""
+    intake = Intake(ELEMENTS, 16.0)
+    intake.admit(strip(0, encoder=range(0, 64, 16)))
+    places = 48 + step * np.arange(1, 9)
+    assert intake.admit(strip(4, 8, encoder=places)).hole == hole
 
 
 def test_a_jumping_encoder_is_a_hole() -> None:

@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from xedge import types
 from xedge.errors import JournalError
-from xedge.lane import bag, config, ledger, odometer
+from xedge.lane import bag, config, ledger, odometer, rescan_watch
 from xedge.lane.config import LaneConfig
 from xedge.lane.core import LaneCore
 from xedge.lane.events import Action, Event, StripArrived
 from xedge.lane.journal.journal import Journal
-from xedge.scanner import cutter, flatfield, health, intake, windows
+from xedge.scanner import cutter, flatfield, health, intake, rescan, windows
 from xedge.scanner.flatfield import FlatField
 
 _MODULES: Final = {module.__name__: module for module in (
-    bag, config, ledger, odometer, cutter, flatfield, health, intake, windows, types,
+    bag, config, ledger, odometer, rescan_watch, cutter, flatfield, health, intake, rescan, windows,
+    types,
 )}  # fmt: skip
 """Where the classes of a core's state are defined; none of them does anything when it is made."""
 

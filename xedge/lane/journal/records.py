@@ -31,6 +31,7 @@ KINDS: Final[Mapping[str, type[Any]]] = {
     "window-done": happened.WindowDone,
     "window-failed": happened.WindowFailed,
     "tick": happened.Tick,
+    "belt-running": happened.BeltRunning,
     "source-ended": happened.SourceEnded,
     "interrupted": happened.Interrupted,
     "retuned": happened.Retuned,
