@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
-from xedge.lane.events import Event, Retuned, Tick
+from xedge.lane.events import BeltRunning, Event, Retuned, Tick
 from xedge.lane.vitals import Vitals
 
 
 class Steering:
     """Handed to `runner.run_lane`; its methods may be called from any thread, before and meanwhile.
 
-    Only the newest of several thresholds that wait is kept, so that nothing piles up.
+    Of several thresholds that wait, and of what is said of the belt, only the newest is kept, so
+    that nothing piles up.
 
     Args:
         vitals: Where the lane keeps its signs of life; None makes some with the usual limits.
@@ -26,7 +26,7 @@ class Steering:
     def __init__(self, vitals: Vitals | None = None) -> None:
         self.vitals = vitals or Vitals()
         self._lock = threading.Lock()
-        self._waiting: deque[Event] = deque(maxlen=1)
+        self._waiting: dict[type[Event], Event] = {}
         self._put: Callable[[Event], None] | None = None
         self._worked_at = time.monotonic()
 
@@ -37,6 +37,10 @@ class Steering:
             ConfigError: When it is not above 0 and up to 1.
         """
         self._send(Retuned(alarm_threshold))
+
+    def belt_running(self, running: bool) -> None:
+        """Tell what the belt's drive says; bags of a belt that stands are not late."""
+        self._send(BeltRunning(running))
 
     def ping(self) -> None:
         """Make the lane work once, whether lines come or not; `quiet_s` says whether it did."""
@@ -59,16 +63,19 @@ class Steering:
         with self._lock:
             self._put = put
             while self._waiting:
-                put(self._waiting.popleft())
+                put(self._pop())
 
     def next(self) -> Event | None:
         """What waits, for a driver that asks instead of being told."""
         with self._lock:
-            return self._waiting.popleft() if self._waiting else None
+            return self._pop() if self._waiting else None
+
+    def _pop(self) -> Event:
+        return self._waiting.pop(next(iter(self._waiting)))
 
     def _send(self, event: Event) -> None:
         with self._lock:
             if self._put is not None:
                 self._put(event)
             else:
-                self._waiting.append(event)
+                self._waiting[type(event)] = event

@@ -184,9 +184,11 @@ class Intake:
             if place - furthest >= self._least_step:
                 furthest, self._jumped = place, False
                 causes.append(None)
+            elif place >= furthest:
+                causes.append(Refusal.STANDING)
             elif self._jumped:
                 causes.append(Refusal.REVERSED)
-            elif place == last or place >= furthest:
+            elif place == last:
                 causes.append(Refusal.STANDING)
             else:
                 causes.append(Refusal.RESCANNED)

@@ -8,6 +8,7 @@ import pytest
 
 from xedge.errors import ConfigError
 from xedge.lane import Journal, read_journal, run_lane
+from xedge.lane.events import BeltRunning, Retuned
 from xedge.lane.steering import Steering
 from xedge.types import Reason, Verdict
 
@@ -85,3 +86,14 @@ def test_a_report_keeps_the_last_decisions_and_counts_all(belt) -> None:
         assert report.count(Verdict.NOT_CLEARED) == 5
         assert report.tally.reasons == {Reason.ENGINE_FAILED: 5}
         assert report.to_dict()["not_cleared_by_reason"] == {"ENGINE_FAILED": 5}
+
+
+def test_what_is_said_of_the_belt_pushes_no_threshold_out(belt) -> None:
+    steering = Steering()
+    steering.retune(0.2)
+    for running in (False, True, False):
+        steering.belt_running(running)
+    seen = []
+    steering.attach(seen.append)
+    steering.belt_running(True)
+    assert seen == [Retuned(0.2), BeltRunning(False), BeltRunning(True)]

@@ -108,7 +108,7 @@ def test_an_encoder_that_jumps_back_is_not_believed_until_it_is_past_its_old_pla
     past = intake.admit(strip(14, encoder=[9, 10, 11, 12]))
     assert past.use is not None
     assert past.use.tolist() == [False, True, True, True]
-    assert past.refused == {Refusal.REVERSED: 1}
+    assert past.refused == {Refusal.STANDING: 1}
     # From now on a belt that goes back slowly is believed again.
     assert intake.admit(strip(18, encoder=[11, 10, 9, 8])).refused == {Refusal.RESCANNED: 4}
 

@@ -166,12 +166,13 @@ def _reverse(tape: Tape, rng: np.random.Generator) -> Iterator[Strip]:
     if strip is None or len(strip) < 3:
         yield from () if strip is None else (strip,)
         return
-    tape.touch("belt-reversed", int(strip.encoder[0]), int(strip.encoder[-1]), BAD)
+    tape.touch("belt-reversed", int(strip.encoder[0]), int(strip.encoder[-1]), harmful=False)
     yield strip
     more, line_ns = len(strip) - 1, tape.strip_ns // len(strip)
     first, at_ns = strip.first_line + len(strip), strip.captured_ns
     for turn, rows in enumerate((slice(more - 1, None, -1), slice(0, more))):
-        tape.refuse(Refusal.REVERSED, more)
+        tape.refuse(Refusal.STANDING, turn)  # where it turns, it shows one line twice
+        tape.refuse(Refusal.RESCANNED, more - turn)
         yield Strip(first + turn * more, strip.encoder[rows].copy(), strip.low[rows].copy(),
                     strip.high[rows].copy(), at_ns + (turn + 1) * more * line_ns)  # fmt: skip
     tape.shift_counter(2 * more)
@@ -263,7 +264,7 @@ _ALL: Final = (
     LineFault("encoder-back", "the encoder jumps back by 8 to 48 lines, for good",
               "BAD_LINES; counted as reversed until it is past its old place", _jump_back),
     LineFault("belt-reversed", "the belt goes back by a strip, and comes again",
-              "BAD_LINES; both ways counted as reversed", _reverse),
+              "the verdict as without it; both ways counted as rescanned", _reverse),
     LineFault("tube-off", "no X-rays for two to six strips",
               "never CLEAR: CLIPPED_BAG, for it is dark at the edges", _tube_off, strips=8),
     LineFault("dead-block", "twelve neighbouring elements read 0 for longer than any bag",
