@@ -54,6 +54,9 @@ LOOK_S = 0.25
 TEND_S = 0.1
 """Seconds without a window after which the engine is looked after."""
 
+NOTHING = Tick()
+"""What an inbox gives when nothing has happened."""
+
 
 class Inbox:
     """What has happened and is not handled yet, in its order. Putting never blocks."""
@@ -87,10 +90,10 @@ class Inbox:
         return LinesLost(lines, Refusal.QUEUE_FULL)
 
     def get(self, timeout_s: float | None) -> Event:
-        """The oldest event; a `Tick` when there is none for ``timeout_s``."""
+        """The oldest event; `NOTHING`, a `Tick`, when there is none for ``timeout_s``."""
         with self._changed:
             if not self._changed.wait_for(lambda: bool(self._events), timeout_s):
-                return Tick()
+                return NOTHING
             event = self._events.popleft()
             if isinstance(event, StripArrived):
                 self._strips -= 1
@@ -164,21 +167,26 @@ class RealTimeLane:
         core, vitals = self._core, self._vitals
         while not core.done:
             wake_ns = core.next_wake_ns
-            wake_s = LOOK_S if wake_ns is None else (wake_ns - self._now_ns()) * 1e-9
-            event = self._inbox.get(min(max(0.0, wake_s), LOOK_S))
+            wait_s = LOOK_S if wake_ns is None else (wake_ns - self._now_ns()) * 1e-9
+            event = self._inbox.get(min(max(0.0, wait_s), LOOK_S))
             vitals.core.begin()
-            self._open.answered(event)
-            began = self._clock.now_ns()
-            actions = core.handle(event, self._now_ns())
-            self._publisher.core_ns += self._clock.now_ns() - began
-            for order in self._publisher.publish(actions):
-                self._open.take(order)
-                if isinstance(order, RunWindow):
-                    self._orders.put(order)
-            self._seat.idle = core.next_wake_ns is None
+            # A look at the other threads is no event of the core: it would be one for the journal.
+            if event is not NOTHING or (wake_ns is not None and self._now_ns() >= wake_ns):
+                self._handle(event)
             vitals.core.end()
             self._steering.worked()
             self._keep_watch()
+
+    def _handle(self, event: Event) -> None:
+        self._open.answered(event)
+        began = self._clock.now_ns()
+        actions = self._core.handle(event, self._now_ns())
+        self._publisher.core_ns += self._clock.now_ns() - began
+        for order in self._publisher.publish(actions):
+            self._open.take(order)
+            if isinstance(order, RunWindow):
+                self._orders.put(order)
+        self._seat.idle = self._core.next_wake_ns is None
 
     def _keep_watch(self) -> None:
         """Say which thread has fallen silent, and how the lane stands, now and then."""

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from xedge.lane import Journal, read_journal, run_lane
+from xedge.lane.core import LaneCore
 from xedge.lane.engine_pipe import Layout
 from xedge.lane.engine_process import EngineLimits, EngineProcess
-from xedge.lane.events import Note
+from xedge.lane.events import Event, Note, SourceEnded, Tick
 from xedge.lane.runner import Belt, run_lanes
 from xedge.lane.selftest import SelfTested
 from xedge.lane.steering import Steering
@@ -66,6 +67,26 @@ def test_an_engine_that_exits_fails_its_window_and_the_next_is_screened(belt) ->
     report = run(belt, belt.strips((AIR + "#" * 20) * 2 + AIR), screen)
     assert [d.reason for d in report.decisions] == [Reason.ENGINE_FAILED, Reason.NONE]
     assert report.errors == ("bag 1: SystemExit: 3",)
+
+
+def test_looking_at_the_threads_is_no_event_of_the_lane(belt, monkeypatch) -> None:
+    """A belt that stands for long writes nothing into the journal."""
+    handled: list[Event] = []
+    handle = LaneCore.handle
+
+    def watched(core, event, now_ns):
+        handled.append(event)
+        return handle(core, event, now_ns)
+
+    def strips():
+        yield from belt.strips(AIR)
+        time.sleep(0.8)
+        yield from belt.strips(AIR + AIR)[4:]
+
+    monkeypatch.setattr(LaneCore, "handle", watched)
+    run(belt, strips(), lambda planes: NOTHING)
+    assert not any(isinstance(event, Tick) for event in handled)
+    assert isinstance(handled[-1], SourceEnded)
 
 
 class Cared:
