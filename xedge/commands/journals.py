@@ -61,6 +61,8 @@ class Handover:
         return event.kind == TAKEN_OVER
 
     def _settled(self, bus: int, bag: int) -> None:
+        if self._buses and bus not in self._buses:  # pushed out where nobody acknowledges
+            return
         with self._lock:
             missing = self._missing.setdefault(bag, set(self._buses))
             missing.discard(bus)

@@ -22,7 +22,7 @@ from xedge.commands.notify import Watchdog, notify, watchdog_s
 from xedge.commands.sources import Feed, Gate, open_feed
 from xedge.control.board import PlcEvent, new_epoch
 from xedge.control.dicos.bag import DicosArchive
-from xedge.control.image import CLEARING, LaneState
+from xedge.control.image import LaneState
 from xedge.control.link import Link
 from xedge.errors import BusError, ConfigError, XedgeError
 from xedge.lane.config import LaneConfig
@@ -270,8 +270,6 @@ class Service:
     def _await_plcs(self) -> None:
         """Return when every PLC was heard and lets the lane run, or `stop` was called."""
         control = self._file.control
-        for link in self._links:
-            link.set_state(LaneState.RUNNING)
         notify(STATUS="waiting for the PLC")
         until = time.monotonic() + control.start_s
         said: set[int] = set()
@@ -280,9 +278,12 @@ class Service:
             self._tend_engine()
             silent = [
                 number for number, link in enumerate(self._links)
-                if not (link.status.connected and link.status.state in CLEARING)
+                if not (link.status.connected and link.status.plc_runs)
             ]  # fmt: skip
             if not silent:
+                # At once: a belt must not start because another one's PLC is there already.
+                for link in self._links:
+                    link.set_state(LaneState.RUNNING)
                 return
             if time.monotonic() < until:
                 continue

@@ -121,6 +121,12 @@ class Board:
         return self._alive or not self.config.plc_beats
 
     @property
+    def plc_runs(self) -> bool:
+        """True while the PLC is alive and lets the lane run, or is not expected to say so."""
+        says = self._commands is not None and self._commands.run
+        return self.plc_alive and (says or not self.config.plc_beats)
+
+    @property
     def commands(self) -> Commands | None:
         """The last sound command image; None before the first, and when it became zero again."""
         return self._commands
@@ -137,8 +143,7 @@ class Board:
             return self._state
         if not self.plc_alive:
             return LaneState.CONTROL_LOST
-        stopped = self.config.plc_beats and not (self._commands and self._commands.run)
-        return LaneState.STOPPED if stopped else self._state
+        return self._state if self.plc_runs else LaneState.STOPPED
 
     @property
     def drained(self) -> bool:
@@ -179,7 +184,8 @@ class Board:
             self.withheld += 1
             place = replace(place, verdict=Verdict.NOT_CLEARED, reason=reason)
             events.append(PlcEvent("clear-withheld", {"bag": place.bag, "reason": reason.name}))
-        if self._last is None or distance(place.valid_until, self._last.valid_until) > 0:
+        ahead = self._last is None or distance(place.valid_until, self._last.valid_until) > 0
+        if ahead and not earlier:  # whose encoder may have counted from another place
             self._last = place
         if None in self._places:
             number = self._places.index(None)

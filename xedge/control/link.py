@@ -56,6 +56,7 @@ class LinkStatus:
         connected: True while the last call of the bus succeeded, and that was no longer ago than
             ``plc_limit_s`` and a poll: False of a bus that hangs, and of a thread that ended.
         plc_alive: True while the PLC's heartbeat is young.
+        plc_runs: True while it also lets the lane run.
         state: What the image shows of the lane.
         unacknowledged: Decisions that the PLC has not taken over.
         writes: Images written.
@@ -73,6 +74,7 @@ class LinkStatus:
     bus: str
     connected: bool
     plc_alive: bool
+    plc_runs: bool
     state: LaneState
     unacknowledged: int
     writes: int
@@ -162,8 +164,8 @@ class Link:
             board = self._board
             self._keep(board.tick(time.monotonic_ns()))  # the thread may hang in a call
             return LinkStatus(
-                str(self._bus), self._connected and young, board.plc_alive, board.state,
-                board.unacknowledged, self._writes, self._failures, self._connections,
+                str(self._bus), self._connected and young, board.plc_alive, board.plc_runs,
+                board.state, board.unacknowledged, self._writes, self._failures, self._connections,
                 board.pushed_out, board.withheld, board.withdrawn, board.damaged_commands,
                 self._lost_events, self._last_error, quiet_s,
             )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from xedge.commands.service import Service, check_file
 from xedge.commands.simplc import bag_record, sim_plc
 from xedge.commands.sources import belt_plan
 from xedge.commands.strips import record_belt
+from xedge.control.commands import Commands, Direction
 from xedge.control.fake import FakeBus, FakePlc
 from xedge.control.image import LaneState
 from xedge.control.link import Link, LinkConfig
@@ -243,6 +245,48 @@ def test_told_to_wait_it_waits_and_screens_nothing_meanwhile(
         running.join(60)
     assert not running.is_alive()
     assert [d.bag for d in decisions] == [1]
+
+
+def test_no_plc_is_told_that_the_lane_runs_before_the_last_one_is_there(
+    lane_file: Callable[..., Path],
+) -> None:
+    """Its belt would start, and its bags would pass a lane that takes no lines yet."""
+    path = lane_file(None, control='at_start = "wait"',
+                     more=f'[[bus]]\nkind = "modbus"\nport = {free_port()}')  # fmt: skip
+    ports = [ModbusPort(bus.options) for bus in read_lane_file(path).buses]
+    service = Service(read_lane_file(path))
+    beat = itertools.count(1)
+
+    def states() -> list[LaneState | None]:
+        """What each PLC reads, after a beat of each that is there."""
+        number = next(beat)
+        for port in there:
+            port.write(Commands(number, number, True, Direction.FORWARD).encode())
+        words = [to_words(port.read()) for port in there]
+        return [LaneState(word[4]) if word[4] else None for word in words]
+
+    def wait(true: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    running = threading.Thread(target=service.run)
+    with ExitStack() as stack:
+        for port in ports:
+            stack.callback(port.close)
+        ports[0].connect()
+        there = ports[:1]
+        running.start()
+        stack.callback(running.join, 60)
+        stack.callback(service.stop)
+        wait(lambda: states() == [LaneState.STARTING] and service._links[0].status.plc_runs)
+        for _ in range(20):
+            assert states() == [LaneState.STARTING]
+            time.sleep(0.005)
+        ports[1].connect()
+        there = ports
+        wait(lambda: states() == [LaneState.RUNNING] * 2)
 
 
 def test_a_stop_while_it_waits_ends_it(lane_file: Callable[..., Path]) -> None:

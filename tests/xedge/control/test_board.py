@@ -391,6 +391,23 @@ def test_a_board_is_drained_when_the_last_bag_has_left_its_window(verdict: Verdi
     assert talk.board.drained, "a silent PLC clears nothing"
 
 
+def test_a_decision_of_before_the_start_clears_nothing_and_keeps_no_end_waiting() -> None:
+    """Its encoder may have counted from another place: a window far ahead is no news."""
+    talk = Talk().running()
+    events = talk.board.take(decision(900), talk.now_ns, earlier=True)
+    assert [event.kind for event in events] == ["clear-withheld"]
+    header, places = talk.shown()
+    assert header.decisions == 0
+    assert (places[900].verdict, places[900].reason) == (Verdict.NOT_CLEARED, Reason.CONTROL_LOST)
+    talk.take(decision(901))
+    talk.plc(encoder=10, acknowledged=901)
+    assert not talk.board.drained
+    talk = Talk().running()
+    talk.board.take(decision(900), talk.now_ns, earlier=True)
+    talk.plc(encoder=10, acknowledged=900)
+    assert talk.board.drained
+
+
 def test_the_farewell_holds_no_decision() -> None:
     talk = Talk().running()
     talk.take(decision(1))
