@@ -12,6 +12,7 @@ from xedge.bundle import Bundle
 from xedge.commands.screening import EngineUsed
 from xedge.control.board import PlcEvent
 from xedge.lane.journal import Journal, JournalSettings
+from xedge.provenance import code_version
 
 LOG: Final = logging.getLogger("xedge.service")
 
@@ -25,7 +26,7 @@ def open_journal(folder: Path, bundle: Bundle, settings: JournalSettings | None 
     Raises:
         JournalError: When it cannot be written, is damaged or of another version, or is in use.
     """
-    about = {"model": bundle.spec.name, "model_sha256": bundle.sha256}
+    about = {"code": str(code_version()), "model": bundle.spec.name, "model_sha256": bundle.sha256}
     journal = Journal(folder, settings, about=about)
     if journal.recovered:
         LOG.warning("the last run broke off: %d bags were on the belt, and are NOT_CLEARED",

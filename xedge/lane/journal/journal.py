@@ -26,7 +26,6 @@ from xedge.lane.journal.records import (
 )
 from xedge.lane.journal.scribe import Scribe, describe
 from xedge.lane.journal.store import JournalSettings, Store
-from xedge.provenance import code_version
 from xedge.scanner.flatfield import FlatField
 from xedge.scanner.stripfile import MAX_LINES, StripFileHeader
 from xedge.types import Decision, Strip
@@ -71,7 +70,7 @@ class Journal:
     ) -> None:
         self._folder = Path(folder)
         settings = settings or JournalSettings()
-        self._about = {"code": str(code_version()), **(about or {})}
+        self._about = dict(about or {})
         self._lock_file = _lock(self._folder)
         try:
             self._store = Store(self._folder, settings, self._about)
