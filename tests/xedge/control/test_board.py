@@ -81,6 +81,25 @@ def test_an_acknowledgement_for_another_epoch_takes_nothing_away() -> None:
     assert set(talk.shown()[1]) == {1}
 
 
+def test_what_an_earlier_start_decided_is_shown_again_and_clears_nothing() -> None:
+    talk = Talk().running()
+    events = talk.board.take(decision(1), talk.now_ns, earlier=True)
+    assert [(event.kind, event.fields["reason"]) for event in events] == [
+        ("clear-withheld", "CONTROL_LOST")
+    ]
+    assert talk.board.take(decision(2, Verdict.ALARM), talk.now_ns, earlier=True) == []
+    talk.take(decision(3))
+    header, places = talk.shown()
+    assert header.decisions == 1  # those of this epoch
+    assert [places[bag].verdict for bag in (1, 2, 3)] == [
+        Verdict.NOT_CLEARED, Verdict.ALARM, Verdict.CLEAR,
+    ]  # fmt: skip
+    talk.plc(acknowledged=3)
+    assert [(event.kind, event.fields["bag"]) for event in talk.said] == [
+        ("decision-acknowledged", bag) for bag in (1, 2, 3)
+    ]
+
+
 def test_the_oldest_decision_makes_room_and_is_named() -> None:
     talk = Talk().running()
     bags = range(2**32 - 3, 2**32 - 3 + PLACES)  # their numbers wrap on the way

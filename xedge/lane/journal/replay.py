@@ -112,6 +112,7 @@ class _Boot:
         self._reader, self._boot, self._screens = reader, boot, screens
         self._wanted, self._outcome = wanted, outcome
         self._asked: dict[tuple[int, int], RunWindow] = {}
+        self._first: int | None = None  # bag that was decided again
 
     def run(self) -> None:
         """Run it, from the last place at which no wanted bag had begun."""
@@ -141,11 +142,15 @@ class _Boot:
                     self._compare(action.decision)
             if not self._wanted:
                 return
-        # All events are there, and these bags were not decided by them.
+        # All events are there, and these bags were not decided by them; but of those in front of
+        # the first one that was, the strips are gone.
         for bag, row in sorted(self._wanted.items()):
-            self._outcome.compared += 1
-            self._outcome.differences.append(Difference(bag, "decision", row["verdict"], "none"))
-        self._wanted.clear()
+            if start.core is None or (self._first is not None and bag > self._first):
+                self._outcome.compared += 1
+                self._outcome.differences.append(
+                    Difference(bag, "decision", row["verdict"], "none")
+                )
+                del self._wanted[bag]
 
     def _core(self, start: Start) -> LaneCore:
         if start.core is not None:
@@ -174,6 +179,7 @@ class _Boot:
         return WindowDone(recorded.bag, recorded.index, found, recorded.rung)
 
     def _compare(self, decision: Decision) -> None:
+        self._first = self._first or decision.bag
         row = self._wanted.pop(decision.bag, None)
         if row is None:
             return

@@ -44,9 +44,7 @@ def test_bags_epochs_and_places_go_on_from_run_to_run(shift, tmp_path: Path) -> 
     )
 
 
-def test_what_was_on_the_belt_is_decided_once_by_the_next_run(
-    belt, shift, tmp_path: Path
-) -> None:
+def test_what_was_on_the_belt_is_decided_once_by_the_next_run(belt, shift, tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         journal.start(belt.flat_field, belt.config())
         begin(journal, belt, 1, 100)
@@ -182,9 +180,7 @@ def test_a_database_that_a_crash_left_without_tables_is_begun_anew(shift, tmp_pa
 
 
 @pytest.mark.parametrize("fsync", ["interval", "decision"])
-def test_the_oldest_segments_make_room_and_the_bags_stay(
-    shift, tmp_path: Path, fsync: str
-) -> None:
+def test_the_oldest_segments_make_room_and_the_bags_stay(shift, tmp_path: Path, fsync: str) -> None:
     report = shift.run(
         tmp_path / "j", 40, settings=replace(SMALL, fsync=fsync, sync_s=0.001)
     )  # fmt: skip
