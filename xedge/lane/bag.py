@@ -62,7 +62,9 @@ class Bag:
         number: int, opened_ns: int, elements: int, config: LaneConfig, *, stored: bool
     ) -> Bag:
         """A bag without a line, with room for its lines unless the lane is too full."""
-        room = config.cutter.max_bag_lines + config.cutter.margin_lines if stored else 0
+        cutter = config.cutter
+        room = cutter.max_bag_lines + cutter.margin_lines if stored else 0
+        room += config.windows.overlap if stored and cutter.continuous else 0
         return Bag(
             number,
             opened_ns,
@@ -84,6 +86,28 @@ class Bag:
             self.high[self.lines : end] = lines.high
             self.encoder[self.lines : end] = lines.encoder
         self.lines = end
+
+    def go_on_from(self, before: Bag | None, overlap: int) -> None:
+        """Begin with the last lines of the part before, so that some window shows the seam whole.
+
+        Args:
+            before: That part; None when it has no lines any more.
+            overlap: How many lines.
+        """
+        if before is None or not before.stored:
+            self.reasons.add(Reason.INCOMPLETE_SCAN)
+            return
+        if not self.stored:
+            return
+        overlap = min(overlap, before.lines)
+        rows = slice(before.lines - overlap, before.lines)
+        for mine, its in (
+            (self.low, before.low), (self.high, before.high), (self.encoder, before.encoder)
+        ):  # fmt: skip
+            mine[:overlap] = its[rows]
+        self.lines = overlap
+        self.first_line = before.first_line + rows.start
+        self.head_encoder = int(before.encoder[rows.start])
 
     def scan(self, reasons: frozenset[Reason], direction: int) -> Scan | None:
         """Its corrected lines, with what the encoder read; None when they were not stored."""

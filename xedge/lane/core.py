@@ -82,6 +82,7 @@ class LaneCore:
         self._ledger = Ledger()
         self._queue: deque[Bag] = deque()  # bags without a decision, in their order
         self._scanning: Bag | None = None  # the bag under the beam, decided or not
+        self._seam: tuple[Bag | None, frozenset[Reason]] | None = None  # the part in front of it
         self._asked: set[tuple[int, int]] = set()  # windows not answered yet
         self._ended = False
         self._captured_ns: int | None = None
@@ -267,6 +268,10 @@ class LaneCore:
         stored = len(self._queue) < self._config.max_open_bags
         bag = Bag.begin(begun.bag, self._clock.running_ns(now_ns), self._elements, self._config,
                         stored=stored)  # fmt: skip
+        if self._seam is not None:
+            bag.go_on_from(self._seam[0], self._config.windows.overlap)
+            bag.reasons |= self._seam[1]
+            self._seam = None
         self._ledger.bags_in += 1
         self._queue.append(bag)
         self._scanning = bag
@@ -284,10 +289,13 @@ class LaneCore:
 
     def _end(self, ended: BagEnded, now_ns: int, out: list[Action]) -> None:
         bag, self._scanning = self._scanning, None
-        out.append(
-            Note("bag-ended", {"bag": ended.bag, "tail_encoder": self._read(ended.tail_encoder)})
-        )
-        if bag is None or bag not in self._queue:
+        told = {"bag": ended.bag, "tail_encoder": self._read(ended.tail_encoder)}
+        out.append(Note("bag-ended", told | {"short_gaps": ended.short_gaps}))
+        if bag not in self._queue:
+            bag = None
+        if ended.cut and self._config.cutter.continuous:
+            self._seam = (bag, ended.reasons)
+        if bag is None:
             return
         bag.ended = True
         bag.reasons |= ended.reasons

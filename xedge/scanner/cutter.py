@@ -33,6 +33,8 @@ class CutterConfig:
         margin_lines: Lines of air kept before and behind a bag, at most `min_gap_lines`.
         max_bag_lines: A bag with more lines, its trailing margin aside, is cut here, and every
             part flagged OVERSIZE_BAG.
+        continuous: True for a belt without gaps, of loose parcels say: the parts are sound bags,
+            of which a lane shows its engine the seams as well, instead of flagged ones.
         edge_lines: Lines with matter at an outermost element that make a CLIPPED_BAG.
 
     Raises:
@@ -46,6 +48,7 @@ class CutterConfig:
     min_gap_lines: int = 24
     margin_lines: int = 16
     max_bag_lines: int = 1600
+    continuous: bool = False
     edge_lines: int = 4
 
     def __post_init__(self) -> None:
@@ -141,12 +144,16 @@ class BagEnded:
         reasons: What is wrong with its scan.
         tail_encoder: Encoder counts at its last line of matter.
         tail_ns: When that line was read out.
+        cut: True when it is longer than `CutterConfig.max_bag_lines`: the next one goes on here.
+        short_gaps: Gaps of air within it, too short to end it: it may be several bags.
     """
 
     bag: int
     reasons: frozenset[Reason]
     tail_encoder: int
     tail_ns: int
+    cut: bool = False
+    short_gaps: int = 0
 
 
 Piece = GapLines | BagBegun | BagLines | BagEnded
@@ -159,6 +166,7 @@ class _OpenBag:
     number: int
     reasons: set[Reason]
     lines: int = 0
+    short_gaps: int = 0
     edge: I64 = field(default_factory=lambda: np.zeros(2, np.int64))
     tail_encoder: int = 0
     tail_ns: int = 0
@@ -286,9 +294,10 @@ class BagCutter:
             return self._follow_air(lines[:run], pieces)
         room = self._config.max_bag_lines - self._bag.lines - self.held_lines
         if room <= 0:
-            self._bag.reasons.add(Reason.OVERSIZE_BAG)
-            self._end(pieces)
-            self._doubt.add(Reason.OVERSIZE_BAG)
+            if not self._config.continuous:
+                self._bag.reasons.add(Reason.OVERSIZE_BAG)
+                self._doubt.add(Reason.OVERSIZE_BAG)
+            self._end(pieces, cut=True)
             self._since_hole = 0
             run = 1
         run = min(run, max(room, 1))
@@ -296,6 +305,7 @@ class BagCutter:
         if self._bag is None:
             self._begin(pieces)
         else:
+            self._bag.short_gaps += self._air >= self._config.begin_lines
             self._give(pieces, matter=True)
         self._air = 0
         return run
@@ -338,14 +348,13 @@ class BagCutter:
             self._bag.tail_ns = int(lines.time_ns[-1])
         pieces.append(BagLines(self._bag.number, lines))
 
-    def _end(self, pieces: list[Piece]) -> None:
+    def _end(self, pieces: list[Piece], cut: bool = False) -> None:
         assert self._bag is not None
         bag, self._bag = self._bag, None
         if bag.edge.max() >= self._config.edge_lines:
             bag.reasons.add(Reason.CLIPPED_BAG)
-        pieces.append(
-            BagEnded(bag.number, frozenset(bag.reasons), bag.tail_encoder, bag.tail_ns)
-        )  # fmt: skip
+        pieces.append(BagEnded(bag.number, frozenset(bag.reasons), bag.tail_encoder, bag.tail_ns,
+                               cut, bag.short_gaps))  # fmt: skip
 
     def _release(self, pieces: list[Piece], keep: int) -> None:
         """Settle held lines as air between bags, all but the last ``keep``."""

@@ -1,5 +1,7 @@
 """Bags cut by air: against a plain line-by-line model, for any belt and any packing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,32 @@ def test_two_bags_with_their_margins() -> None:
 def test_a_gap_shorter_than_the_limit_does_not_cut() -> None:
     bags, _ = summary(cut(AIR + "####" + "." * 5 + "####" + AIR))
     assert [b[2] for b in bags] == [3 + 13 + 3]
+
+
+@pytest.mark.parametrize(
+    ("between", "bags", "short_gaps"),
+    [("", 1, 0), (".", 1, 0), ("..", 1, 1), (".....", 1, 1), ("......", 2, 0), ("..#..", 1, 2),
+     ("--..--", 1, 1)],
+)  # fmt: skip
+def test_bags_that_touch_are_one_and_short_gaps_are_counted(between, bags, short_gaps) -> None:
+    """Two bags with more or less air between them; the limit is six lines."""
+    pieces = cut(AIR + "####" + between + "####" + AIR)
+    ended = [piece for piece in pieces if isinstance(piece, BagEnded)]
+    assert len(ended) == bags
+    assert [piece.short_gaps for piece in ended] == [short_gaps] * bags
+    assert [piece.reasons for piece in ended] == [frozenset()] * bags
+
+
+def test_on_a_belt_without_gaps_parts_are_sound_bags_that_go_on() -> None:
+    config = dataclasses.replace(CONFIG, continuous=True)
+    pieces = cut(AIR + "#" * 100 + AIR + "###" + AIR, config=config)
+    ended = [piece for piece in pieces if isinstance(piece, BagEnded)]
+    assert [piece.cut for piece in ended] == [True, True, False, False]
+    assert [piece.reasons for piece in ended] == [frozenset()] * 4
+    flagged, gap = summary(cut(AIR + "#" * 100 + AIR + "###" + AIR))
+    bags, same_gap = summary(pieces)
+    assert [b[:3] + b[4:] for b in bags] == [b[:3] + b[4:] for b in flagged]
+    assert gap == same_gap
 
 
 def test_hysteresis_faint_matter_holds_a_bag_but_begins_none() -> None:
