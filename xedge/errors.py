@@ -6,8 +6,9 @@
     │   ├── ImageError          an image file: type, size, channels
     │   ├── DataError           a data set: its folder, its files, its classes
     │   ├── LineError           lines of the detector: width, dtype, counters
-    │   └── StripFileError      a strip file: header, CRC, truncation
-    ├── CorrectionError         dark and air runs that give no usable flat field
+    │   ├── StripFileError      a strip file: header, CRC, truncation
+    │   └── RingError           a shared-memory ring: header, version, who holds it
+    ├── CorrectionError         runs that give no flat field; a correction file that cannot be used
     ├── BundleError             a bundle: missing, corrupt, of another version
     │   └── SignatureError      a bundle whose signature does not verify
     ├── EngineError             an engine failed
@@ -81,8 +82,12 @@ class StripFileError(InputError):
     """A strip file has a bad header, a bad CRC or a missing end."""
 
 
+class RingError(InputError):
+    """A shared-memory ring is missing, of another layout, or held by another process."""
+
+
 class CorrectionError(XedgeError):
-    """Dark and air runs give no usable flat-field correction."""
+    """Dark and air runs give no usable flat field, or a correction file cannot be used."""
 
 
 class BundleError(XedgeError):

@@ -126,6 +126,7 @@ class Gate:
     def __init__(self, strips: Iterable[Strip]) -> None:
         self._strips = strips
         self._shut = False
+        self.live = bool(getattr(strips, "live", False))
 
     def shut(self) -> None:
         """Let nothing pass any more, from the next strip on."""

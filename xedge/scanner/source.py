@@ -1,10 +1,15 @@
-"""Where strips come from: one small Protocol, and the sources that replay arrays and files."""
+"""Where strips come from: one small Protocol, and the sources that replay arrays and files.
+
+Others stand beside: `xedge.scanner.ringsource` (shared memory), `xedge.scanner.folder` (image files
+that appear in a folder), `xedge.sim.belt` (the simulator).
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from types import TracebackType
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -12,14 +17,25 @@ from xedge.errors import LineError
 from xedge.scanner.stripfile import StripReader
 from xedge.types import I64, U16, Strip
 
+_S = TypeVar("_S", bound="Source")
+
 
 @runtime_checkable
 class LineSource(Protocol):
-    """Raw strips of one detector in the order of their capture. Iterated once, then closed."""
+    """Raw strips of one detector in the order of their capture; a context manager.
+
+    Iterated once, then closed. What a source loses it never hides: the line counter of the next
+    strip skips it, and damaged lines come with ``intact=False``.
+    """
 
     @property
     def elements(self) -> int:
         """Detector elements in a line."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """True when strips come as they are captured, on this machine's monotonic clock."""
         ...
 
     def __iter__(self) -> Iterator[Strip]:
@@ -27,11 +43,44 @@ class LineSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the source holds; safe to call twice."""
+        """Free what the source holds, also from another thread; safe to call twice."""
+        ...
+
+    def __enter__(self) -> LineSource:
+        """The source."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
         ...
 
 
-class ArraySource:
+class Source:
+    """What all sources have in common: a ``with`` statement closes them."""
+
+    live: bool = False
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self: _S) -> _S:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ArraySource(Source):
     """Strips out of two images, as if a belt had carried them past at constant speed.
 
     Args:
@@ -72,11 +121,8 @@ class ArraySource:
             captured_ns = rows.stop * self._line_ns
             yield Strip(start, self._encoder[rows], self._low[rows], self._high[rows], captured_ns)
 
-    def close(self) -> None:
-        """Nothing to free."""
 
-
-class StripFileSource:
+class StripFileSource(Source):
     """The strips of a recorded file; see `stripfile.StripReader` for what damage does.
 
     Attributes:
