@@ -218,6 +218,8 @@ class RealTimeLane:
         waits = self._vitals.acquisition
         last_ns: int | None = None
         waits.begin()
+        if getattr(source, "live", False):  # on this clock, and its first strip may be old already
+            self._epoch_ns = 0
         for strip in source:
             waits.end()
             if self._epoch_ns is None:

@@ -26,6 +26,7 @@ class Steady:
 
     Attributes:
         steps: Times that the clock was set back.
+        live: What the source says of itself, see `xedge.scanner.source.LineSource`.
 
     Raises:
         LineError: While iterating, when the source gives something else than strips.
@@ -33,6 +34,7 @@ class Steady:
 
     def __init__(self, strips: Iterable[Strip]) -> None:
         self._strips = strips
+        self.live = bool(getattr(strips, "live", False))
         self.steps = 0
 
     def __iter__(self) -> Iterator[Strip]:

@@ -521,3 +521,21 @@ def test_a_simulated_belt_gives_a_decision_for_each_of_its_bags() -> None:
             assert bottom <= decision.encoder_tail + 1
     assert not report.health.intermittent[0]
     assert report.health.glitches == (0, 0)
+
+
+def test_a_live_source_is_on_the_machines_own_clock(belt) -> None:
+    """What is old when it comes counts as old: its bag is late, and nothing is waited for."""
+
+    class Old:
+        live = True
+
+        def __iter__(self):
+            behind_ns = MonotonicClock().now_ns() - 3_600_000_000_000
+            for strip in belt.strips("........####........"):
+                yield replace(strip, captured_ns=strip.captured_ns + behind_ns)
+
+    report = run_lane(Old(), lambda planes: NOTHING, belt.flat_field, belt.config(),
+                      realtime=True)  # fmt: skip
+    (decision,) = report.decisions
+    assert decision.reason is Reason.TIMEOUT
+    assert decision.latency_ns > 3_000_000_000_000
