@@ -12,6 +12,7 @@ from rich.table import Table
 
 from xedge.bundle import open_bundle
 from xedge_benchmarks.bus_command import buses
+from xedge_benchmarks.lane_command import lane
 from xedge_benchmarks.record import BenchRecord, keep_record
 from xedge_benchmarks.study_command import studies
 
@@ -306,3 +307,4 @@ def _print_end(console: Console, record: BenchRecord, path: Path) -> None:
 
 bench.add_command(studies)
 bench.add_command(buses)
+bench.add_command(lane)

@@ -1,0 +1,142 @@
+"""When everything in a lane happened, against when it was due: what the lane adds to its engine.
+
+    strip     due (read out)  -> its handling by the core begins
+    window    its last line due, or the engine free, whichever is later -> the engine begins
+    answer    the engine ends -> the core begins to handle it
+    decision  what made it possible (an answer, a strip, a deadline) -> ``on_decision`` is called
+
+All of it is open loop: a lane that is behind is not asked later, it is late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from xedge.lane.clock import Clock
+from xedge.lane.config import LaneConfig
+from xedge.lane.core import LaneCore
+from xedge.lane.events import Action, Event, RunWindow, StripArrived, Tick, WindowDone
+from xedge.lane.publisher import Screen
+from xedge.scanner.flatfield import FlatField
+from xedge.types import U8, Decision, Detections, Scan
+
+PERCENTILES: Final = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+
+
+@dataclass(eq=False)
+class Stopwatch:
+    """The times of one lane, nanoseconds; written by its threads, read when they have ended.
+
+    Attributes:
+        clock: What they are read from.
+        strips: From a strip's read-out to the core.
+        windows: From the moment when a window could run to the engine's start.
+        engine: The engine's work on a window.
+        answers: From the engine's answer to the core.
+        decisions: From what made a decision possible to the decision; deadlines that passed count
+            from the deadline's wake-up, as the time itself is what made them.
+        wakes: From the moment for which the core had asked to the tick that came.
+        latencies: From a bag's last line to its decision.
+    """
+
+    clock: Clock
+    strips: list[int] = field(default_factory=list)
+    windows: list[int] = field(default_factory=list)
+    engine: list[int] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    decisions: list[int] = field(default_factory=list)
+    wakes: list[int] = field(default_factory=list)
+    latencies: list[int] = field(default_factory=list)
+    _due: dict[int, int] = field(default_factory=dict)  # a window's planes: when it could run
+    _ended: dict[int, int] = field(default_factory=dict)  # an answer: when the engine had it
+    _cause_ns: int = 0
+    _free_ns: int = 0
+
+    def share(self, other: Stopwatch) -> None:
+        """Book with another lane that uses the same engine: windows are known by their planes."""
+        self._due, self._ended = other._due, other._ended
+
+    def timed(self, screen: Screen) -> Screen:
+        """The same screen, with its work in the books."""
+
+        def run(planes: U8) -> Detections:
+            began = self.clock.now_ns()
+            due = self._due.pop(id(planes), began)
+            self.windows.append(began - max(due, self._free_ns))
+            found = screen(planes)
+            self._free_ns = self.clock.now_ns()
+            self.engine.append(self._free_ns - began)
+            self._ended[id(found)] = self._free_ns
+            return found
+
+        return run
+
+    def on_decision(self, decision: Decision, scan: Scan | None) -> None:
+        """Book a decision."""
+        self.decisions.append(self.clock.now_ns() - self._cause_ns)
+        self.latencies.append(decision.latency_ns)
+
+    def handling(self, event: Event, now_ns: int, wake_ns: int | None) -> None:
+        """Book an event that the core is about to handle, on the belt's time ``now_ns``."""
+        clock_ns = self.clock.now_ns()
+        self._cause_ns = clock_ns
+        if isinstance(event, StripArrived):
+            late = now_ns - event.strip.captured_ns
+            self.strips.append(late)
+            self._cause_ns = clock_ns - late
+        elif isinstance(event, WindowDone):
+            self._cause_ns = self._ended.pop(id(event.detections), clock_ns)
+            self.answers.append(clock_ns - self._cause_ns)
+        elif isinstance(event, Tick) and wake_ns is not None and now_ns >= wake_ns:
+            self.wakes.append(now_ns - wake_ns)
+
+    def ordered(self, actions: Sequence[Action]) -> None:
+        """Book the windows that the core asked for."""
+        for action in actions:
+            if isinstance(action, RunWindow):
+                self._due[id(action.planes)] = self._cause_ns
+
+    def overhead_ns(self) -> list[int]:
+        """What the lane added to each window: before the engine and behind it."""
+        return [before + behind for before, behind in zip(self.windows, self.answers, strict=False)]
+
+
+class TimedCore(LaneCore):
+    """A lane's core whose events are booked.
+
+    Args:
+        flat_field: The correction of the detector.
+        config: The set-up.
+        watch: The books.
+    """
+
+    def __init__(self, flat_field: FlatField, config: LaneConfig, watch: Stopwatch) -> None:
+        super().__init__(flat_field, config)
+        self._watch = watch
+
+    def handle(self, event: Event, now_ns: int) -> tuple[Action, ...]:
+        """See `xedge.lane.core.LaneCore.handle`."""
+        self._watch.handling(event, now_ns, self.next_wake_ns)
+        actions = super().handle(event, now_ns)
+        self._watch.ordered(actions)
+        return actions
+
+
+def percentiles(samples_ns: Sequence[int]) -> dict[str, Any]:
+    """``n`` and percentiles in ms, each a sample; None where there are too few to say it.
+
+    p99 needs 100 samples and p99.9 a thousand: below that it would be the maximum by another name.
+    """
+    said: dict[str, Any] = {"n": len(samples_ns)}
+    for name, percentile in PERCENTILES.items():
+        least = 1 if percentile in (50.0, 100.0) else round(100 / (100 - percentile))
+        said[name] = (
+            float(np.percentile(samples_ns, percentile, method="higher")) / 1e6
+            if len(samples_ns) >= least
+            else None
+        )
+    return said
