@@ -113,6 +113,11 @@ class LaneCore:
         return self._clock.until_ns(self._queue[0].opened_ns + self._config.bag_limit_ns)
 
     @property
+    def idle(self) -> bool:
+        """True while no bag is open."""
+        return not self._queue
+
+    @property
     def done(self) -> bool:
         """True when the source has ended and every bag is decided."""
         return self._ended and not self._queue

@@ -186,7 +186,7 @@ class RealTimeLane:
             self._open.take(order)
             if isinstance(order, RunWindow):
                 self._orders.put(order)
-        self._seat.idle = self._core.next_wake_ns is None
+        self._seat.idle = self._core.idle
 
     def _keep_watch(self) -> None:
         """Say which thread has fallen silent, and how the lane stands, now and then."""

@@ -39,7 +39,11 @@ class Steering:
         self._send(Retuned(alarm_threshold))
 
     def belt_running(self, running: bool) -> None:
-        """Tell what the belt's drive says; bags of a belt that stands are not late."""
+        """Tell what the belt's drive says; bags of a belt that stands are not late.
+
+        A source that gives nothing meanwhile is not silent.
+        """
+        self.vitals.acquisition.excuse(not running)
         self._send(BeltRunning(running))
 
     def ping(self) -> None:

@@ -57,6 +57,7 @@ class Stage:
         self._name, self._limit_s, self._now_s = name, limit_s, now_s
         # One value, so that it is read whole: the last sign of life, and whether it works since.
         self._seen: tuple[float, bool] = (now_s(), False)
+        self._excused, self._lifted_s = False, float("-inf")
         self._told = False  # that it is silent
         self._late_s: float | None = None  # how long it was, and nobody was told
 
@@ -67,16 +68,25 @@ class Stage:
     def end(self) -> None:
         """It is done with it."""
         (seen, busy), now = self._seen, self._now_s()
-        if busy and now - seen > self._limit_s:
+        if busy and self._too_long(seen, now):
             self._late_s = now - seen
         self._seen = (now, False)
+
+    def excuse(self, excused: bool) -> None:
+        """It may well be silent for now, or no more; any thread may say so."""
+        if self._excused and not excused:
+            self._lifted_s = self._now_s()
+        self._excused = excused
 
     @property
     def state(self) -> StageState:
         """What it does now."""
         (seen, busy), now = self._seen, self._now_s()
         quiet = max(0.0, now - seen)
-        return StageState(self._name, busy, quiet, busy and quiet > self._limit_s)
+        return StageState(self._name, busy, quiet, busy and self._too_long(seen, now))
+
+    def _too_long(self, seen: float, now: float) -> bool:
+        return not self._excused and now - max(seen, self._lifted_s) > self._limit_s
 
     def news(self) -> str:
         """A sentence when it has fallen silent or was so since the last call; else nothing.

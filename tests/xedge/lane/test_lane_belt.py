@@ -176,6 +176,7 @@ def test_a_belt_that_is_said_to_stand_makes_no_bag_late(belt) -> None:
     lane.lines(AIR + "#" * 20 + "." * 10)
     lane.send(BeltRunning(False), 52 * MS)
     assert lane.core.next_wake_ns is None
+    assert not lane.core.idle
     lane.send(Tick(), 10_000 * MS)  # no strip comes
     assert lane.decisions == []
     lane.send(BeltRunning(True), 10_000 * MS)

@@ -256,8 +256,9 @@ def test_in_real_time_a_hung_engine_does_not_hold_the_deadline(belt) -> None:
 
     began = time.monotonic()
     report = run_lane(
-        belt.strips(AIR + "#" * 20 + AIR), screen, belt.flat_field, belt.config(bag_limit_s=0.2),
-        realtime=True, on_decision=on_decision,
+        belt.strips(AIR + "#" * 20 + AIR), screen, belt.flat_field,
+        belt.config(bag_limit_s=0.2, deadline_counts=1_000_000), realtime=True,
+        on_decision=on_decision,
     )  # fmt: skip
     (decision,) = report.decisions
     assert (decision.verdict, decision.reason) == (Verdict.NOT_CLEARED, Reason.TIMEOUT)

@@ -10,6 +10,7 @@ from xedge.errors import ConfigError
 from xedge.lane import Journal, read_journal, run_lane
 from xedge.lane.events import BeltRunning, Retuned
 from xedge.lane.steering import Steering
+from xedge.lane.vitals import Vitals
 from xedge.types import Reason, Verdict
 
 BAG = "#" * 40 + "." * 30
@@ -97,3 +98,14 @@ def test_what_is_said_of_the_belt_pushes_no_threshold_out(belt) -> None:
     steering.attach(seen.append)
     steering.belt_running(True)
     assert seen == [Retuned(0.2), BeltRunning(False), BeltRunning(True)]
+
+
+def test_a_source_on_a_belt_that_stands_is_not_silent() -> None:
+    steering = Steering(Vitals(acquisition_s=0.0))
+    steering.vitals.acquisition.begin()
+    steering.belt_running(False)
+    time.sleep(0.001)
+    assert not steering.vitals.acquisition.state.silent
+    steering.belt_running(True)
+    time.sleep(0.001)
+    assert steering.vitals.acquisition.state.silent

@@ -63,6 +63,23 @@ def test_one_that_nobody_looked_at_meanwhile_is_told_of_afterwards() -> None:
     assert stage.news() == ""
 
 
+def test_one_that_is_excused_is_not_silent_and_counts_anew_afterwards() -> None:
+    clock = [0.0]
+    stage = Stage("acquisition", 2.0, lambda: clock[0])
+    stage.begin()
+    stage.excuse(True)
+    clock[0] = 100.0
+    assert (stage.state.silent, stage.news()) == (False, "")
+    stage.excuse(False)
+    clock[0] = 101.9
+    assert not stage.state.silent
+    stage.end()
+    assert stage.news() == ""
+    stage.begin()
+    clock[0] = 104.0
+    assert stage.state.silent
+
+
 def test_the_first_and_the_last_errors_are_kept_and_all_are_counted() -> None:
     told: list[str] = []
     errors = Errors(told.append)

@@ -49,8 +49,8 @@ class JournalledCore(LaneCore):
 
     def handle(self, event: Event, now_ns: int) -> tuple[Action, ...]:
         """As of `LaneCore`."""
-        idle = self.next_wake_ns is None  # no bag is open: the core is small
-        if idle and isinstance(event, StripArrived) and self._journal.wants_core:
+        # While no bag is open the core is small.
+        if self.idle and isinstance(event, StripArrived) and self._journal.wants_core:
             self._journal.rotate(freeze(self))
         self._journal.event(event, now_ns)
         return super().handle(event, now_ns)
