@@ -21,8 +21,8 @@
           +10  CRC             of the epoch's two words and words +0 to +9
            96  sequence        written last: differs from word 2 when a write was torn
 
-A decision stays until the PLC acknowledges its bag, or until six newer ones have pushed it out. Its
-CRC holds the epoch, so that no decision outlives a restart, whatever is in the header. Seven
+A decision stays until the PLC acknowledges its bag, or until seven newer ones have pushed it out.
+Its CRC holds the epoch, so that no decision outlives a restart, whatever is in the header. Seven
 places, because then the image fits one message of every bus: a Modbus write takes 123 words, an S7
 controller of the smallest PDU (240 bytes) about 102.
 """

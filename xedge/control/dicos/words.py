@@ -50,11 +50,11 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
         Reason.DETECTOR_FAULT: Words(
             "FAILED_RECON", INCOMPLETE, "the counts do not make an image that can be screened"
         ),
-        Reason.BAD_LINES: Words("INCOMPLETE_SCAN", INCOMPLETE, "damaged lines left a hole"),
-        Reason.INCOMPLETE_SCAN: Words("INCOMPLETE_SCAN", INCOMPLETE, "its own word"),
         Reason.BELT_REVERSED: Words(
             "OUT_OF_BOUNDS", SLIP, "the bag is not where its scan says that it is"
         ),
+        Reason.BAD_LINES: Words("INCOMPLETE_SCAN", INCOMPLETE, "damaged lines left a hole"),
+        Reason.INCOMPLETE_SCAN: Words("INCOMPLETE_SCAN", INCOMPLETE, "its own word"),
         Reason.OVERSIZE_BAG: Words("OVERSIZE_BAG", OVERSIZE, "its own word"),
         Reason.CLIPPED_BAG: Words("CLIPPED_BAG", INCOMPLETE, "its own word"),
         Reason.NONE: Words("NOT_REVIEWED", SUCCESSFUL, "not cleared, and nobody said why"),

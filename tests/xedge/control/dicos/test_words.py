@@ -13,7 +13,7 @@ from xedge.control.dicos.words import (
     abort_reasons,
     acquisition_status,
 )
-from xedge.lane.core import WORST_FIRST
+from xedge.lane.verdict import WORST_FIRST
 from xedge.types import Reason
 
 
