@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from xedge.bundle import Bundle, open_bundle
 from xedge.commands.dicosarchive import described_machine, left_out, open_archive
@@ -19,8 +19,9 @@ from xedge.commands.journals import Handover, open_journal
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
 from xedge.commands.logs import fields
 from xedge.commands.notify import Watchdog, notify, watchdog_s
+from xedge.commands.plcnews import PlcNews
 from xedge.commands.sources import Feed, Gate, open_feed
-from xedge.control.board import PlcEvent, new_epoch
+from xedge.control.board import new_epoch
 from xedge.control.dicos.bag import DicosArchive
 from xedge.control.image import LaneState
 from xedge.control.link import Link
@@ -160,6 +161,7 @@ class Service:
                 journal.describe(engine=engine.state.name)
                 beating = [n for n, table in enumerate(file.buses) if table.plc_beats]
                 handover = Handover(journal, beating)
+            news = PlcNews(self._steering, journal, handover)
             epoch = new_epoch() if journal is None else journal.epoch
             self._archive = open_archive(file, feed, model.spec, config.alarm_threshold, epoch)
             if self._archive is not None:  # ends behind the buses, which wait for nothing
@@ -167,8 +169,7 @@ class Service:
                 stack.enter_context(self._archive)
             stack.callback(self._part)
             for number, (bus, set_up) in enumerate(zip(buses, links, strict=True)):
-                teller = _teller(str(bus), number, journal, handover)
-                link = Link(bus, set_up, epoch, on_event=teller)
+                link = Link(bus, set_up, epoch, on_event=news.teller(str(bus), number))
                 self._links.append(link)
                 link.start()
             self._enter("waiting for the PLC")
@@ -343,25 +344,6 @@ def _tell_news(note: Note) -> None:
     """What becomes of the engine, for the log; what went wrong is told as an error."""
     if "error" not in note.fields:
         LOG.info("%s", note.kind.replace("-", " "), extra=fields(event=note.kind, **note.fields))
-
-
-def _teller(
-    bus: str, number: int, journal: Journal | None, handover: Handover | None
-) -> Callable[[PlcEvent], None]:
-    """What is done with the events of a bus: the log, and the journal."""
-
-    def tell(event: PlcEvent) -> None:
-        if handover is not None and handover.heard(number, event):
-            return
-        record: dict[str, Any] = {"bus": bus, **event.fields}
-        said = ", ".join(f"{name} {value}" for name, value in event.fields.items() if name != "bus")
-        level = logging.WARNING if event.kind in ("bus-down", "plc-lost") else logging.INFO
-        LOG.log(level, "%s: %s%s", bus, event.kind, f" ({said})" if said else "",
-                extra=fields(event=event.kind, **record))  # fmt: skip
-        if journal is not None:
-            journal.write(event.kind, record)
-
-    return tell
 
 
 def check_file(file: LaneFile) -> None:
