@@ -182,7 +182,12 @@ class Judge:
         ]  # fmt: skip
         if decision.verdict is Verdict.CLEAR:
             self._check_clear(decision, mine, around, spans)
-        if around:
+        if any(touch.harmful or touch.must for touch in around):
+            return
+        # What harms nothing leaves the verdict as it is, but for what it may be late for.
+        if decision.reasons and decision.reasons <= frozenset[Reason]().union(
+            *(touch.may for touch in around)
+        ):
             return
         if len(mine) != 1:
             self._break("unexplained", decision, f"covers {len(mine)} bags of the belt")

@@ -239,6 +239,17 @@ class TestJudge:
         assert self.finish(judge) == {}
         assert judge.faults["dropped"].excused == 1
 
+    def test_what_harms_nothing_may_change_nothing(self, judge, tape) -> None:
+        tape.touch("belt-reversed", 300, 310, harmful=False)
+        self.take(judge, 1, 200, 400, Verdict.NOT_CLEARED, Reason.BAD_LINES)
+        assert judge.broken.count == {"unexplained": 1}
+
+    def test_but_for_what_it_may(self, judge, tape) -> None:
+        tape.touch("burst", 300, 310, may=frozenset({Reason.TIMEOUT}), harmful=False)
+        self.take(judge, 1, 200, 280, Verdict.NOT_CLEARED, Reason.TIMEOUT, late=True)
+        self.take(judge, 2, 600, 900, Verdict.ALARM)
+        assert self.finish(judge) == {}
+
     def test_a_failed_engine_must_show_in_some_bag(self, judge) -> None:
         judge.strike(ENGINE_FAULTS["engine-nan"])
         self.both(judge)
