@@ -104,8 +104,10 @@ class SourceTable:
     """Where the lines come from.
 
     Attributes:
-        kind: ``simulated``, ``strip-file``, or ``python``.
-        path: The strip file.
+        kind: ``simulated``, ``strip-file``, ``ring``, or ``python``.
+        path: The strip file, or the ring's file.
+        correction: Of a strip file or a ring: the detector's correction file; None takes the dark
+            and air runs of the strip file.
         entry: Of ``python``: ``package.module:function``, which takes no argument and returns a
             `xedge.commands.sources.Feed`.
         bags: Bags on the simulated belt.
@@ -116,8 +118,9 @@ class SourceTable:
         ConfigError: When a number cannot be, or what the kind needs is missing.
     """
 
-    kind: Literal["simulated", "strip-file", "python"]
+    kind: Literal["simulated", "strip-file", "ring", "python"]
     path: Path | None = None
+    correction: Path | None = None
     entry: str = ""
     bags: int = 40
     speed_m_s: float = 0.5
@@ -127,8 +130,11 @@ class SourceTable:
         _above_zero(self, "bags", "speed_m_s")
         if self.seed < 0:
             raise ConfigError("seed cannot be used", expected="0 or more", found=str(self.seed))
-        if self.kind == "strip-file" and self.path is None:
-            raise ConfigError("a strip file needs the key path")
+        if self.kind in ("strip-file", "ring") and self.path is None:
+            raise ConfigError(f"a {self.kind} needs the key path")
+        if self.kind == "ring" and self.correction is None:
+            raise ConfigError("a ring needs the key correction",
+                              remedy="Make the file with `xedge flatfield make`")  # fmt: skip
         if self.kind == "python" and self.entry.count(":") != 1:
             raise ConfigError("entry cannot be used", expected="package.module:function",
                               found=repr(self.entry))  # fmt: skip

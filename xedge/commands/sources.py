@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from xedge.commands.lanefile import SourceTable
 from xedge.errors import ConfigError
+from xedge.scanner.correctionfile import Correction, load_correction
 from xedge.scanner.flatfield import FlatField
-from xedge.scanner.source import StripFileSource
+from xedge.scanner.registration import Registered
+from xedge.scanner.ringsource import RingSource
+from xedge.scanner.source import Source, StripFileSource
+from xedge.scanner.stripfile import StripFileHeader
 from xedge.sim.belt import SimulatedBelt
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
@@ -56,6 +61,8 @@ def open_feed(source: SourceTable) -> Feed:
     Raises:
         ConfigError: When a vendor's function is not there, or returns something else.
         StripFileError: When a strip file cannot be opened, or has no runs.
+        RingError: When a ring cannot be opened, or has a reader already.
+        CorrectionError: When a correction file cannot be used, or is another detector's.
     """
     if source.kind == "simulated":
         scanner = ScannerModel()
@@ -66,9 +73,45 @@ def open_feed(source: SourceTable) -> Feed:
         assert source.path is not None
         file = StripFileSource(source.path)
         header = file.reader.header
-        return Feed(file, file.reader.flat_field(), header.counts_per_mm, file.close,
-                    header.simulated)  # fmt: skip
+        with _closed_on_error(file):
+            if source.correction is None:
+                made = Correction(file.reader.flat_field())
+            else:
+                made = _correction(source.correction, header)
+            return Feed(_registered(file, made, header), made.flat_field, header.counts_per_mm,
+                        file.close, header.simulated)  # fmt: skip
+    if source.kind == "ring":
+        assert source.path is not None
+        assert source.correction is not None
+        ring = RingSource(source.path)
+        with _closed_on_error(ring):
+            header = ring.header.detector
+            made = _correction(source.correction, header)
+            return Feed(_registered(ring, made, header), made.flat_field, header.counts_per_mm,
+                        ring.close)  # fmt: skip
     return _vendors_feed(source.entry)
+
+
+@contextmanager
+def _closed_on_error(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        source.close()
+        raise
+
+
+def _correction(path: Path, header: StripFileHeader) -> Correction:
+    serial = str(header.metadata.get("serial", ""))
+    return load_correction(path).check(header.elements, serial, str(path))
+
+
+def _registered(
+    strips: Iterable[Strip], correction: Correction, header: StripFileHeader
+) -> Iterable[Strip]:
+    if not correction.lag_lines:
+        return strips
+    return Registered(strips, correction.lag_lines, header.counts_per_mm * header.pitch_mm)
 
 
 def _vendors_feed(entry: str) -> Feed:
