@@ -128,6 +128,15 @@ def pair_key(path: Path) -> Path:
     return path
 
 
+def both_halves(path: Path) -> tuple[Path, ...]:
+    """The two files of a pair by the name of one of them, there or not; else the file alone."""
+    for half in ("_low", "_high"):
+        if path.stem.endswith(half):
+            name = path.stem.removesuffix(half)
+            return tuple(path.with_name(name + end + path.suffix) for end in ("_low", "_high"))
+    return (path,)
+
+
 def _partner(path: Path) -> Path | None:
     """The other half of a pair: there only when both files are."""
     for half, other in (("_low", "_high"), ("_high", "_low")):

@@ -331,6 +331,7 @@ def _lane_config(file: LaneFile, feed: Feed, model: Bundle) -> LaneConfig:
         deadline_mm=file.lane.deadline_mm,
         bag_limit_s=file.lane.bag_limit_s,
     )
+    config = replace(config, **feed.changes)
     threshold, least = file.lane.alarm_threshold, model.spec.score_threshold
     if threshold is None:
         return config

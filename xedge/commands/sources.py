@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 from xedge.commands.lanefile import SourceTable
+from xedge.detector import ASSUMED_PICTURE_MM
 from xedge.errors import ConfigError
+from xedge.pictures import DualEnergyPicture, both_halves, read_picture
+from xedge.preprocess import Placement, counts_from_pseudo_colour
 from xedge.scanner.correctionfile import Correction, load_correction
 from xedge.scanner.flatfield import FlatField
+from xedge.scanner.folder import CUTTER, FileSeen, FolderSource, plain_flat_field
 from xedge.scanner.registration import Registered
 from xedge.scanner.ringsource import RingSource
 from xedge.scanner.source import Source, StripFileSource
@@ -20,7 +26,11 @@ from xedge.scanner.stripfile import StripFileHeader
 from xedge.sim.belt import SimulatedBelt
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
-from xedge.types import Strip
+from xedge.types import U16, Strip
+
+LOG: Final = logging.getLogger("xedge.service")
+NO_DEADLINE: Final = 1 << 40
+"""Encoder counts that no belt reaches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +43,7 @@ class Feed:
         counts_per_mm: Encoder counts a millimetre of belt.
         close: Frees what the strips hold; called once, from another thread than reads them.
         simulated: True when no machine has seen these bags: their DICOS files then say so.
+        changes: What its bags need changed in the lane's set-up, fields of `LaneConfig`.
     """
 
     strips: Iterable[Strip]
@@ -40,6 +51,7 @@ class Feed:
     counts_per_mm: float
     close: Callable[[], None] = lambda: None
     simulated: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,39 @@ def open_feed(source: SourceTable) -> Feed:
             made = _correction(source.correction, header)
             return Feed(_registered(ring, made, header), made.flat_field, header.counts_per_mm,
                         ring.close)  # fmt: skip
+    if source.kind == "folder":
+        return _folder_feed(source)
     return _vendors_feed(source.entry)
+
+
+def _folder_feed(source: SourceTable) -> Feed:
+    assert source.path is not None
+    pitch_mm = ScannerModel().pitch_mm
+
+    def read(path: Path) -> tuple[U16, U16]:
+        picture = read_picture(path, source.air_counts)
+        if isinstance(picture, DualEnergyPicture):
+            return picture.low, picture.high
+        height, width = picture.shape
+        pixel_mm = source.pixel_mm or ASSUMED_PICTURE_MM / max(height, width)
+        place = Placement.scaled(height, width, pixel_mm / pitch_mm)
+        return counts_from_pseudo_colour(place.resize(picture.rgb))
+
+    line_ns = round(pitch_mm / source.speed_m_s * 1e6)
+    folder = FolderSource(source.path, source.elements, read, parts=both_halves, on_file=_tell_file,
+                          line_ns=line_ns)  # fmt: skip
+    # No belt, no encoder to keep a deadline by: the bag limit does.
+    changes = {"cutter": CUTTER, "deadline_counts": NO_DEADLINE}
+    return Feed(folder, plain_flat_field(source.elements), 1 / pitch_mm, folder.close,
+                changes=changes)  # fmt: skip
+
+
+def _tell_file(seen: FileSeen) -> None:
+    where = f"encoder {seen.first_encoder} to {seen.last_encoder}"
+    if seen.error:
+        LOG.error("%s was refused, its bag (%s) is not cleared: %s", seen.path, where, seen.error)
+    else:
+        LOG.info("%s goes by, %s", seen.path, where)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from xedge.commands.sources import Gate, open_feed
 from xedge.errors import ConfigError, CorrectionError, RingError
 from xedge.scanner.correctionfile import Correction, save_correction
 from xedge.scanner.flatfield import FlatField
+from xedge.scanner.folder import FolderSource
 from xedge.scanner.ringsource import RingSource
 from xedge.scanner.ringwriter import RingWriter
 from xedge.scanner.stripfile import StripFileHeader, StripWriter
@@ -81,3 +83,34 @@ def test_a_strip_file_without_runs_takes_a_correction_file(tmp_path: Path) -> No
 def test_what_a_kind_needs(keys: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         SourceTable(**keys)
+
+
+def test_a_folder_of_pictures_and_pairs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    picture = np.full((60, 90, 3), 255, np.uint8)
+    picture[20:40, 30:60] = (40, 90, 200)
+    cv2.imwrite(str(tmp_path / "colour.png"), picture)
+    counts = np.full((30, 20), 30_000, np.uint16)
+    for half in ("low", "high"):
+        cv2.imwrite(str(tmp_path / f"pair_{half}.png"), counts)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    feed = open_feed(
+        SourceTable(kind="folder", path=tmp_path, elements=400, pixel_mm=1.24, air_counts=60_000)
+    )
+    source = feed.strips
+    assert isinstance(source, FolderSource)
+    source._settle_ns = 0
+    caplog.set_level("INFO", "xedge.service")
+    strips: list[Strip] = []
+    for strip in source:
+        strips.append(strip)
+        if source.taken + source.refused == 3:
+            feed.close()
+    assert (source.taken, source.refused) == (2, 1)
+    matter = [s for s in strips if s.intact and len(s) == 30 and s.low.min() == 30_000]
+    assert len(matter) == 1  # the pair, in its own pixels
+    assert (matter[0].low[0] < 60_000).sum() == 20
+    # The colour picture, twice as large: 1.24 mm to 0.62.
+    assert [len(s) for s in strips if len(s) in (64, 56)] == [64, 56]
+    assert "bad.png was refused" in caplog.text
+    assert "pair_low.png goes by" in caplog.text or "pair_high.png goes by" in caplog.text
+    assert feed.changes["cutter"].min_gap_lines == 1600
