@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xedge.errors import ConfigError
+from xedge.scanner.source import Source
 from xedge.sim.bags import (
     DEFAULT_BAG,
     DEFAULT_SCANNER,
@@ -45,7 +46,7 @@ class BeltTruth:
 
 
 @dataclass(eq=False)
-class SimulatedBelt:
+class SimulatedBelt(Source):
     """Strips of raw counts of a belt that carries bags; each iteration starts it anew.
 
     The first thing on the belt is a gap of air, and so is the last.
@@ -84,6 +85,11 @@ class SimulatedBelt:
             raise ConfigError(
                 "gap_mm cannot be used", expected="0 <= shortest <= longest", found=str(self.gap_mm)
             )
+
+    @property
+    def elements(self) -> int:
+        """Detector elements in a line."""
+        return self.scanner.elements
 
     def bag_seed(self, bag: int) -> int:
         """Seed of bag number ``bag``, from 1; different belts share no bag."""

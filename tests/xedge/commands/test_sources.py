@@ -78,6 +78,10 @@ def test_a_strip_file_without_runs_takes_a_correction_file(tmp_path: Path) -> No
         ({"kind": "ring"}, "ring needs the key path"),
         ({"kind": "ring", "path": Path("x")}, r"ring needs the key correction.*flatfield make"),
         ({"kind": "strip-file"}, "strip-file needs the key path"),
+        ({"kind": "folder"}, "folder needs the key path"),
+        ({"kind": "folder", "path": Path("x"), "elements": 7}, "elements cannot be used"),
+        ({"kind": "folder", "path": Path("x"), "air_counts": 7}, "air_counts cannot be used"),
+        ({"kind": "folder", "path": Path("x"), "pixel_mm": 0.0}, "pixel_mm cannot be used"),
     ],
 )
 def test_what_a_kind_needs(keys: dict, said: str) -> None:
