@@ -231,9 +231,23 @@ def on_scale_of(screen: Screen, own_threshold: float, threshold: float) -> Scree
     if own_threshold == threshold:
         return screen
     power = math.log(threshold) / math.log(own_threshold)
+    return _TendedScaled(screen, power) if isinstance(screen, Tended) else _Scaled(screen, power)
 
-    def scaled(planes: U8) -> Detections:
-        found = screen(planes)
-        return Detections(found.boxes, (found.scores**power).astype("float32"), found.labels)
 
-    return scaled
+class _Scaled:
+    def __init__(self, screen: Screen, power: float) -> None:
+        self._screen, self._power = screen, power
+
+    def __call__(self, planes: U8) -> Detections:
+        found = self._screen(planes)
+        scores = (found.scores**self._power).astype("float32")
+        return Detections(found.boxes, scores, found.labels)
+
+
+class _TendedScaled(_Scaled):
+    def __init__(self, screen: Tended, power: float) -> None:
+        super().__init__(screen, power)
+        self._tended = screen
+
+    def tend(self, idle: bool) -> tuple[Note, ...]:
+        return self._tended.tend(idle)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xedge.errors import ConfigError
 from xedge.lane.clock import VirtualClock
-from xedge.lane.events import RunWindow, WindowDone, WindowFailed
+from xedge.lane.events import Note, RunWindow, WindowDone, WindowFailed
 from xedge.lane.ladder import (
     PATIENCE,
     REMEMBERED,
@@ -176,3 +176,26 @@ def test_scores_of_another_model_alarm_at_the_lane_s_threshold() -> None:
     assert (np.diff(scaled) < 0).all()
     with pytest.raises(ConfigError, match="cannot be compared"):
         on_scale_of(lambda planes: found, 0.3, 1.0)
+
+
+def test_every_model_that_wants_it_is_looked_after() -> None:
+    class Cared:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __call__(self, planes):
+            return NOTHING
+
+        def tend(self, idle):
+            return (Note(self._name, {"idle": idle}),)
+
+    clock = VirtualClock()
+    plain = Rung("plain", on_scale_of(lambda planes: NOTHING, 0.3, 0.4))
+    assert not Ladder(lambda planes: NOTHING, [plain], clock=clock).tended
+    ladder = Ladder(
+        Cared("full"), [plain, Rung("small", on_scale_of(Cared("small"), 0.3, 0.4))], clock=clock
+    )
+    assert ladder.tended
+    assert [(note.kind, note.fields["idle"]) for note in ladder.tend(True)] == [
+        ("full", True), ("small", True),
+    ]  # fmt: skip
