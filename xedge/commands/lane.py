@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.progress import Progress
 
 from xedge.bundle import open_bundle
 from xedge.commands.bundle_options import bundle_options
+from xedge.commands.ladder import LadderTable
 from xedge.commands.live import DecisionTable, objects_found, open_console, summary
 from xedge.commands.strips import Screening, named_record, record_belt, screen_file
 from xedge.engines import BACK_ENDS
@@ -72,6 +74,12 @@ def record(out: Path, bags: int, speed: float, seed: int, as_json: bool) -> None
               help="A folder that everything is recorded in, for xedge replay.")  # fmt: skip
 @click.option("--truncated-ok", is_flag=True, help="Take a file without its end, as a .part is.")
 @click.option("--realtime", is_flag=True, help="On the clock, as recorded; else in a hurry.")
+@click.option("--first-pass", type=click.Path(path_type=Path),
+              help="A bundle without the label-aware step, for when time runs short.")  # fmt: skip
+@click.option("--smaller", type=click.Path(path_type=Path),
+              help="A bundle of a quicker model, for when that is too slow as well.")  # fmt: skip
+@click.option("--clear-by", type=click.Choice(["full", "first-pass", "smaller"]), default="full",
+              show_default=True, help="The lowest of them that may clear a bag.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a decision.")
 @click.pass_context
 def run(
@@ -84,6 +92,9 @@ def run(
     journal: Path | None,
     truncated_ok: bool,
     realtime: bool,
+    first_pass: Path | None,
+    smaller: Path | None,
+    clear_by: Literal["full", "first-pass", "smaller"],
     as_json: bool,
 ) -> None:
     """Screen a strip file: one decision a bag, in the order of the belt.
@@ -106,6 +117,7 @@ def run(
       xedge run --source belt.xstrip
       xedge run --source belt.xstrip --json --journal journal > decisions.jsonl
     """  # noqa: D301  # click wants the character, not a backslash
+    ladder = LadderTable(first_pass=first_pass, smaller=smaller, clear_by=clear_by)
     opened = open_bundle(bundle, public_key)
     spec = opened.spec
     console = open_console(quiet=as_json)
@@ -125,6 +137,8 @@ def run(
             journal=journal,
             truncated_ok=truncated_ok,
             realtime=realtime,
+            ladder=ladder,
+            public_key=public_key,
             on_decision=publish,
         )
     if not as_json:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from xedge.commands.ladder import LadderTable
 from xedge.commands.tomlfile import TomlFile
 from xedge.control.board import MOST_COUNTS
 from xedge.control.bus import Claim, listening
@@ -19,7 +20,7 @@ from xedge.lane.journal import JournalSettings
 from xedge.scanner.stripfile import MAX_ELEMENTS
 from xedge.types import AIR_COUNTS
 
-TABLES: Final = ("lane", "engine", "source", "control", "bus", "dicos", "metrics")
+TABLES: Final = ("lane", "ladder", "engine", "source", "control", "bus", "dicos", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +282,7 @@ class LaneFile:
         dicos: The DICOS files.
         metrics: Where Prometheus finds figures.
         engine: How the engine is kept.
+        ladder: What screens when time runs short.
     """
 
     path: Path
@@ -291,6 +293,7 @@ class LaneFile:
     dicos: DicosTable
     metrics: MetricsTable
     engine: EngineTable
+    ladder: LadderTable = field(default_factory=LadderTable)
 
 
 def read_lane_file(path: Path) -> LaneFile:
@@ -328,6 +331,7 @@ def read_lane_file(path: Path) -> LaneFile:
         file.section(DicosTable, "dicos"),
         metrics,
         file.section(EngineTable, "engine"),
+        file.section(LadderTable, "ladder"),
     )
 
 

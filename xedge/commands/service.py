@@ -16,6 +16,7 @@ from xedge.commands.engine import ServedEngine, served_engine
 from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.health import Health, health_of
 from xedge.commands.journals import Handover, open_journal
+from xedge.commands.ladder import rung_of
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
 from xedge.commands.logs import fields
 from xedge.commands.notify import Watchdog, notify, watchdog_s
@@ -115,7 +116,7 @@ class Service:
                         "start", threshold)  # fmt: skip
         same = replace(file, lane=replace(file.lane, alarm_threshold=threshold))
         kept = replace(self._file, lane=replace(self._file.lane, alarm_threshold=threshold))
-        for name in ("lane", "engine", "source", "control", "dicos", "metrics"):
+        for name in ("lane", "ladder", "engine", "source", "control", "dicos", "metrics"):
             if getattr(same, name) != getattr(kept, name):
                 LOG.warning("[%s] has changed, which takes effect at the next start", name)
         # A bus that only stands at another line is the same.
@@ -156,6 +157,14 @@ class Service:
                 model, file.lane.bundle, file.lane.engine, file.lane.threads, file.engine
             ))  # fmt: skip
             LOG.info("%s: model %s on %s", file.lane.name, model.spec.name, engine.state.name)
+            fallbacks = [
+                rung_of(name, stack.enter_context(served_engine(
+                    other, path, file.lane.engine, file.lane.threads, file.engine
+                )).screen, other.spec, model.spec)
+                for (name, other), (_, path) in zip(
+                    file.ladder.open(model.spec), file.ladder.rungs, strict=True
+                )
+            ]  # fmt: skip
             handover = None
             if journal is not None:
                 journal.describe(engine=engine.state.name)
@@ -186,7 +195,7 @@ class Service:
                 report = run_lane(
                     self._gate, engine.screen, feed.flat_field, config, realtime=True,
                     on_decision=self._publish, journal=journal, steering=self._steering,
-                    keep=file.lane.keep,
+                    keep=file.lane.keep, fallbacks=fallbacks,
                 )  # fmt: skip
             finally:
                 self.screening = False
@@ -331,7 +340,7 @@ def _lane_config(file: LaneFile, feed: Feed, model: Bundle) -> LaneConfig:
         deadline_mm=file.lane.deadline_mm,
         bag_limit_s=file.lane.bag_limit_s,
     )
-    config = replace(config, **feed.changes)
+    config = replace(config, clear_by=file.ladder.clearing, **feed.changes)
     threshold, least = file.lane.alarm_threshold, model.spec.score_threshold
     if threshold is None:
         return config

@@ -13,6 +13,7 @@ from typing import Any
 import xedge
 from xedge.bundle import Bundle, open_bundle
 from xedge.commands.journals import name_engine, open_journal
+from xedge.commands.ladder import LadderTable, rung_of
 from xedge.commands.screening import EngineUsed, warm_detector
 from xedge.errors import ConfigError, LineError
 from xedge.lane.config import LaneConfig
@@ -160,6 +161,8 @@ def screen_file(
     journal: Path | None = None,
     truncated_ok: bool = False,
     realtime: bool = False,
+    ladder: LadderTable | None = None,
+    public_key: bytes | None = None,
     on_decision: Callable[[Decision], None] = lambda decision: None,
     on_bag: Callable[[Decision, Scan | None], None] = lambda decision, scan: None,
 ) -> Screening:
@@ -173,6 +176,8 @@ def screen_file(
         journal: The folder of a journal.
         truncated_ok: Take a file without its end as one that ends with its last whole record.
         realtime: On the machine's clock, at the speed of the recording.
+        ladder: What takes over when time runs short; None for nothing.
+        public_key: Whose signature the ladder's bundles must carry.
         on_decision: Called with each decision as soon as it is made.
         on_bag: Called after it, with the scan as well; None where the lane kept none.
 
@@ -195,6 +200,12 @@ def screen_file(
             book = stack.enter_context(open_journal(journal, opened))
         detector, used = stack.enter_context(warm_detector(opened, engine, threads))
         name_engine(book, used)
+        ladder = ladder or LadderTable()
+        fallbacks = []
+        for name, other in ladder.open(opened.spec, public_key):
+            quick, _ = stack.enter_context(warm_detector(other, engine, threads))
+            fallbacks.append(rung_of(name, quick.detect_window, other.spec, opened.spec))
+        config = LaneConfig.for_model(opened.spec, counts_per_mm=header.counts_per_mm)
         strips = _Watched(source)
 
         def publish(decision: Decision, scan: Scan | None) -> None:
@@ -205,10 +216,11 @@ def screen_file(
             strips,
             detector.detect_window,
             flat_field,
-            LaneConfig.for_model(opened.spec, counts_per_mm=header.counts_per_mm),
+            dataclasses.replace(config, clear_by=ladder.clearing),
             realtime=realtime,
             on_decision=publish,
             journal=book,
+            fallbacks=fallbacks,
         )
     return Screening(lane, used, strips.error, source.reader.truncated)
 
