@@ -10,11 +10,13 @@ from pathlib import Path
 
 from xedge import engines
 from xedge.bundle import Bundle
-from xedge.commands.lanefile import EngineTable
+from xedge.commands.ladder import rung_of
+from xedge.commands.lanefile import EngineTable, LaneFile
 from xedge.engines.threads import lane_threads
 from xedge.lane.engine_pipe import Layout
 from xedge.lane.engine_process import EngineLimits, EngineProcess, ProcessState
 from xedge.lane.golden_screen import GoldenScreen, open_golden
+from xedge.lane.ladder import Rung
 from xedge.lane.selftest import SelfTested, SelfTests
 
 
@@ -99,6 +101,28 @@ def served_engine(
             ),
         )  # fmt: skip
         yield ServedEngine(stack.enter_context(process), table)
+
+
+def served_fallbacks(stack: ExitStack, file: LaneFile, model: Bundle) -> list[Rung]:
+    """The rungs below the full model, each with an engine of its own.
+
+    Args:
+        stack: What closes them.
+        file: The lane's file.
+        model: The full model.
+
+    Raises:
+        BundleError, EngineError: When one cannot be used.
+        ConfigError: When one is of another kind of model.
+    """
+    rungs = []
+    paths = dict(file.ladder.rungs)
+    for name, bundle in file.ladder.open(model.spec):
+        engine = stack.enter_context(served_engine(
+            bundle, paths[name], file.lane.engine, file.lane.threads, file.engine
+        ))  # fmt: skip
+        rungs.append(rung_of(name, engine.screen, bundle.spec, model.spec))
+    return rungs
 
 
 def open_named(path: Path | None, sha256: str, engine: str, threads: int | None) -> GoldenScreen:

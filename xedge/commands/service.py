@@ -12,11 +12,10 @@ from typing import Final
 
 from xedge.bundle import Bundle, open_bundle
 from xedge.commands.dicosarchive import described_machine, left_out, open_archive
-from xedge.commands.engine import ServedEngine, served_engine
+from xedge.commands.engine import ServedEngine, served_engine, served_fallbacks
 from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.health import Health, health_of
 from xedge.commands.journals import Handover, open_journal
-from xedge.commands.ladder import rung_of
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
 from xedge.commands.logs import fields
 from xedge.commands.notify import Watchdog, notify, watchdog_s
@@ -157,19 +156,11 @@ class Service:
                 model, file.lane.bundle, file.lane.engine, file.lane.threads, file.engine
             ))  # fmt: skip
             LOG.info("%s: model %s on %s", file.lane.name, model.spec.name, engine.state.name)
-            fallbacks = [
-                rung_of(name, stack.enter_context(served_engine(
-                    other, path, file.lane.engine, file.lane.threads, file.engine
-                )).screen, other.spec, model.spec)
-                for (name, other), (_, path) in zip(
-                    file.ladder.open(model.spec), file.ladder.rungs, strict=True
-                )
-            ]  # fmt: skip
+            fallbacks = served_fallbacks(stack, file, model)
             handover = None
             if journal is not None:
                 journal.describe(engine=engine.state.name)
-                beating = [n for n, table in enumerate(file.buses) if table.plc_beats]
-                handover = Handover(journal, beating)
+                handover = Handover(journal, [n for n, t in enumerate(file.buses) if t.plc_beats])
             news = PlcNews(self._steering, journal, handover)
             epoch = new_epoch() if journal is None else journal.epoch
             self._archive = open_archive(file, feed, model.spec, config.alarm_threshold, epoch)

@@ -195,9 +195,7 @@ def screen_file(
         header = source.reader.header
         _check_detector(path, header, opened.spec)
         flat_field = source.reader.flat_field()
-        book = None
-        if journal is not None:
-            book = stack.enter_context(open_journal(journal, opened))
+        book = None if journal is None else stack.enter_context(open_journal(journal, opened))
         detector, used = stack.enter_context(warm_detector(opened, engine, threads))
         name_engine(book, used)
         ladder = ladder or LadderTable()
@@ -205,7 +203,8 @@ def screen_file(
         for name, other in ladder.open(opened.spec, public_key):
             quick, _ = stack.enter_context(warm_detector(other, engine, threads))
             fallbacks.append(rung_of(name, quick.detect_window, other.spec, opened.spec))
-        config = LaneConfig.for_model(opened.spec, counts_per_mm=header.counts_per_mm)
+        config = LaneConfig.for_model(opened.spec, counts_per_mm=header.counts_per_mm,
+                                      clear_by=ladder.clearing)  # fmt: skip
         strips = _Watched(source)
 
         def publish(decision: Decision, scan: Scan | None) -> None:
@@ -216,7 +215,7 @@ def screen_file(
             strips,
             detector.detect_window,
             flat_field,
-            dataclasses.replace(config, clear_by=ladder.clearing),
+            config,
             realtime=realtime,
             on_decision=publish,
             journal=book,

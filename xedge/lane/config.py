@@ -104,6 +104,7 @@ class LaneConfig:
         deadline_mm: float = 1000.0,
         bag_limit_s: float = 60.0,
         cutter: CutterConfig | None = None,
+        clear_by: tuple[str, ...] = (FULL,),
     ) -> LaneConfig:
         """The set-up that fits a model: its windows, thresholds and pixel size."""
         return LaneConfig(
@@ -115,6 +116,7 @@ class LaneConfig:
             nms_iou=spec.nms_iou,
             windows=WindowPlan.for_model(spec),
             cutter=cutter or CutterConfig(),
+            clear_by=clear_by,
         )
 
     @property

@@ -38,14 +38,14 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.lane.ledger import Ledger
-from xedge.lane.odometer import BeltClock, Odometer
+from xedge.lane.odometer import BeltClock, LineClock, Odometer
 from xedge.lane.rescan_watch import RescanWatch
 from xedge.lane.verdict import decide
 from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
 from xedge.scanner.flatfield import FlatField
 from xedge.scanner.health import DetectorHealth, DetectorMonitor
 from xedge.scanner.intake import Admission, Intake, Refusal
-from xedge.types import I64, Reason, Strip
+from xedge.types import Reason, Strip
 
 HOLE_REASON = {
     Refusal.WRONG_WIDTH: Reason.BAD_LINES,
@@ -85,8 +85,7 @@ class LaneCore:
         self._seam: tuple[Bag | None, frozenset[Reason]] | None = None  # the part in front of it
         self._asked: set[tuple[int, int]] = set()  # windows not answered yet
         self._ended = False
-        self._captured_ns: int | None = None
-        self._line_ns = 0.0
+        self._line_clock = LineClock()
         self._odometer = Odometer(config.counts_per_line)
         self._clock = BeltClock()
 
@@ -176,7 +175,7 @@ class LaneCore:
         if not admission.use.all():
             low, high = low[admission.use], high[admission.use]
             encoder, counter = encoder[admission.use], counter[admission.use]
-        time_ns = self._line_times(strip, len(encoder), admission.hole > 0)
+        time_ns = self._line_clock.times_ns(strip, len(encoder), admission.hole > 0)
         low, high = self._monitor.correct(low, high)
         if self._monitor.fault:  # a bag may end in these lines as well as begin
             self._cutter.flag(Reason.DETECTOR_FAULT)
@@ -244,16 +243,6 @@ class LaneCore:
         if admission.hole:
             self._take_pieces(self._cutter.hole(admission.hole, reason), now_ns, out)
             self._odometer.lost(admission.hole)
-
-    def _line_times(self, strip: Strip, lines: int, hole: bool) -> I64:
-        """When each line was read out: evenly since the strip before, the last at the end."""
-        if self._captured_ns is not None and not hole:
-            line_ns = max(0.0, (strip.captured_ns - self._captured_ns) / len(strip))
-            # A belt that stood between two strips did not take so long for each line.
-            self._line_ns = min(line_ns, 2 * self._line_ns) if self._line_ns else line_ns
-        self._captured_ns = strip.captured_ns
-        behind = np.arange(lines - 1, -1, -1) * self._line_ns
-        return strip.captured_ns - behind.astype(np.int64)
 
     # Bags
 

@@ -1,8 +1,10 @@
-"""How far the belt is by now: what the encoder said last, and what it cannot have said yet."""
+"""Where the belt is by now, when it was where, and for how long it has run."""
 
 from __future__ import annotations
 
-from xedge.types import I64
+import numpy as np
+
+from xedge.types import I64, Strip
 
 PACE_CHANGE = 2.0
 """One strip changes the belt's pace by this factor at the most: clocks and encoders jump."""
@@ -102,3 +104,27 @@ class BeltClock:
     def frozen_ns(self, now_ns: int) -> int:
         """Now, or when the belt stopped."""
         return now_ns if self._stopped_ns is None else min(now_ns, self._stopped_ns)
+
+
+class LineClock:
+    """When each line was read out, by the moments at which the strips were."""
+
+    def __init__(self) -> None:
+        self._captured_ns: int | None = None
+        self._line_ns = 0.0
+
+    def times_ns(self, strip: Strip, lines: int, hole: bool) -> I64:
+        """Evenly since the strip before, the last at the end.
+
+        Args:
+            strip: The strip.
+            lines: Its lines that are used.
+            hole: True when lines are missing between.
+        """
+        if self._captured_ns is not None and not hole:
+            line_ns = max(0.0, (strip.captured_ns - self._captured_ns) / len(strip))
+            # A belt that stood between two strips did not take so long for each line.
+            self._line_ns = min(line_ns, 2 * self._line_ns) if self._line_ns else line_ns
+        self._captured_ns = strip.captured_ns
+        behind = np.arange(lines - 1, -1, -1) * self._line_ns
+        return strip.captured_ns - behind.astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from xedge.bundle import open_bundle, write_bundle
 from xedge.cli import main
+from xedge.commands.engine import served_fallbacks
 from xedge.commands.ladder import LadderTable, rung_of
 from xedge.commands.lanefile import read_lane_file
 from xedge.errors import ConfigError
@@ -118,3 +120,19 @@ def test_xedge_run_says_by_what_windows_were_screened(
     assert refused.exit_code == 1
     assert "is no first pass" in refused.stderr
     assert call(*run, "--clear-by", "smaller").exit_code == 1
+
+
+def test_a_service_keeps_an_engine_for_each_of_them(full, other, tmp_path: Path) -> None:
+    first, small = other("first", stage="first-pass"), other("small", name="small")
+    path = tmp_path / "lane.toml"
+    path.write_text(
+        f'[lane]\nengine = "fake"\n[engine]\nprocess = false\n'
+        f'[ladder]\nfirst_pass = "{first}"\nsmaller = "{small}"\n'
+        '[source]\nkind = "simulated"\n[[bus]]\nkind = "modbus"\n'
+    )
+    with ExitStack() as stack:
+        rungs = served_fallbacks(stack, read_lane_file(path), full)
+        assert [rung.name for rung in rungs] == ["first-pass", "smaller"]
+        for rung in rungs:
+            found = rung.screen(np.full((3, 416, 416), 255, np.uint8))
+            assert isinstance(found, Detections)
