@@ -40,22 +40,13 @@ from xedge.lane.events import (
 from xedge.lane.ledger import Ledger
 from xedge.lane.odometer import BeltClock, LineClock, Odometer
 from xedge.lane.rescan_watch import RescanWatch
-from xedge.lane.verdict import decide
+from xedge.lane.verdict import HOLE_REASON, decide
 from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
 from xedge.scanner.flatfield import FlatField
 from xedge.scanner.health import DetectorHealth, DetectorMonitor
 from xedge.scanner.intake import Admission, Intake, Refusal
+from xedge.scanner.tube import TubeWatch
 from xedge.types import Reason, Strip
-
-HOLE_REASON = {
-    Refusal.WRONG_WIDTH: Reason.BAD_LINES,
-    Refusal.DAMAGED: Reason.BAD_LINES,
-    Refusal.REPEATED: Reason.BAD_LINES,
-    Refusal.REVERSED: Reason.BAD_LINES,
-    Refusal.QUEUE_FULL: Reason.OVERLOAD,
-}
-"""What refused lines say of the bag they belong to; a belt that stands, or runs back and comes
-again, harms none."""
 
 DUE_STEP_NS = 5_000_000
 """A bag's deadline is told anew when it has moved by more: it moves a little with every strip."""
@@ -74,9 +65,8 @@ class LaneCore:
         self._config = config
         self._elements = flat_field.elements
         self._monitor = DetectorMonitor(flat_field)
-        self._intake = Intake(
-            flat_field.elements, config.counts_per_line, config.direction, config.encoder_period
-        )
+        self._intake = Intake(flat_field.elements, config.counts_per_line, config.direction,
+                              config.encoder_period, TubeWatch(flat_field))  # fmt: skip
         self._rescan = RescanWatch(flat_field, config)
         self._cutter = BagCutter(config.cutter, first_bag)
         self._ledger = Ledger()

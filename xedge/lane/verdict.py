@@ -7,6 +7,7 @@ from collections.abc import Collection
 from xedge.lane.bag import Bag
 from xedge.lane.config import FAILED, LaneConfig
 from xedge.scanner import windows
+from xedge.scanner.intake import Refusal
 from xedge.types import Decision, Detections, Reason, Verdict
 
 WORST_FIRST = (
@@ -22,6 +23,17 @@ WORST_FIRST = (
     Reason.CLIPPED_BAG,
 )
 """Of several reasons, the first in this order is the decision's `reason`."""
+
+HOLE_REASON = {
+    Refusal.WRONG_WIDTH: Reason.BAD_LINES,
+    Refusal.DAMAGED: Reason.BAD_LINES,
+    Refusal.REPEATED: Reason.BAD_LINES,
+    Refusal.REVERSED: Reason.BAD_LINES,
+    Refusal.TUBE_OFF: Reason.DETECTOR_FAULT,
+    Refusal.QUEUE_FULL: Reason.OVERLOAD,
+}
+"""What refused lines say of the bag they belong to; a belt that stands, or runs back and comes
+again, harms none."""
 
 
 def decide(bag: Bag, config: LaneConfig, elements: int, *, late: bool, now_ns: int) -> Decision:

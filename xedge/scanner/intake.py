@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from xedge.scanner.flatfield import Mask
+from xedge.scanner.tube import TubeWatch
 from xedge.types import I64, Strip
 
 COUNTER_PERIOD = 2**32
@@ -41,6 +42,8 @@ class Refusal(str, enum.Enum):
     """The belt ran back and came again: these places were scanned before. It harms no scan."""
     STANDING = "standing"
     """The encoder did not move by a line: the same place again. It harms no scan."""
+    TUBE_OFF = "tube off"
+    """No X-rays, or a tube that was off and is not at its level again."""
     QUEUE_FULL = "queue full"
     """The lane could not take them in time."""
 
@@ -76,6 +79,7 @@ class Intake:
         direction: -1 when the encoder counts down while the belt runs forward.
         encoder_period: Counts after which the encoder starts anew; of a wider counter as well, as
             long as no belt moves by half of it from one strip to the next.
+        tube: Tells lines without X-rays; None takes all for lit.
     """
 
     def __init__(
@@ -84,8 +88,9 @@ class Intake:
         counts_per_line: float,
         direction: int = 1,
         encoder_period: int = COUNTER_PERIOD,
+        tube: TubeWatch | None = None,
     ) -> None:
-        self._elements = elements
+        self._elements, self._tube = elements, tube
         self._counts_per_line = counts_per_line
         self._direction, self._period = direction, encoder_period
         # A line this close to the last one shows the same place; an encoder is off by a count.
@@ -122,7 +127,8 @@ class Intake:
         # After a restart nobody knows how many lines are gone: as many as a strip, say.
         admission = self._by_place(places, missing, missing if gap >= 0 else lines, max(0, gap))
         self._raw, self._place = int(strip.encoder[-1]), int(places[-1])
-        return admission
+        unlit = self._tube.unlit(strip.low, strip.high) if self._tube is not None else None
+        return admission if unlit is None else _without(admission, unlit)
 
     def lost(self, lines: int, cause: Refusal) -> Admission:
         """What to do about lines that came in but cannot be judged, or be used."""
@@ -194,6 +200,22 @@ class Intake:
                 causes.append(Refusal.RESCANNED)
             last, far_back = place, (FAR + 1) * self._counts_per_line
         return causes
+
+
+def _without(admission: Admission, unlit: Mask) -> Admission:
+    """The same without unlit lines: a hole, where the belt moved on meanwhile."""
+    again = None if admission.again is None else admission.again & ~unlit
+    if admission.use is None:
+        return replace(admission, again=again)
+    use = admission.use & ~unlit
+    dark = int(np.count_nonzero(admission.use)) - int(np.count_nonzero(use))
+    if not dark:
+        return replace(admission, again=again)
+    refused = admission.refused | {Refusal.TUBE_OFF: dark}
+    hole = max(admission.hole, dark)
+    return replace(
+        admission, use=use if use.any() else None, refused=refused, hole=hole, again=again
+    )
 
 
 def _wrapped(steps: npt.ArrayLike, period: int) -> I64:

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xedge.scanner.flatfield import FlatField
 from xedge.scanner.intake import Intake, Refusal
+from xedge.scanner.tube import TubeWatch
 from xedge.types import Strip
 
 ELEMENTS = 4
@@ -198,3 +200,28 @@ def test_every_line_that_comes_is_used_or_refused(data) -> None:
             assert (np.diff(kept) > 0).all()
             assert last_used is None or kept[0] > last_used
             last_used = int(kept[-1])
+
+
+def test_lines_without_x_rays_leave_a_hole_only_where_the_belt_moves() -> None:
+    shape = (2, ELEMENTS)
+    flat = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
+                     np.zeros(shape, np.bool_))  # fmt: skip
+    intake = Intake(ELEMENTS, 1.0, tube=TubeWatch(flat))
+
+    def lit(first, marks, encoder=None):
+        counts = np.array([[60_000 * (m == "+")] * ELEMENTS for m in marks], np.uint16)
+        places = np.arange(first, first + len(marks)) if encoder is None else np.asarray(encoder)
+        return intake.admit(Strip(first, places.astype(np.int64), counts, counts, 0))
+
+    assert lit(0, "++++").use.all()
+    admission = lit(4, "+--+")
+    assert admission.use.tolist() == [True, False, False, True]
+    assert admission.refused == {Refusal.TUBE_OFF: 2}
+    assert admission.hole == 2
+    standing = lit(8, "----", [7] * 4)
+    assert (standing.refused, standing.hole) == ({Refusal.STANDING: 4}, 0)
+    dark = lit(12, "----", [8, 9, 10, 11])
+    assert (dark.use, dark.refused, dark.hole) == (None, {Refusal.TUBE_OFF: 4}, 4)
+    after = lit(16, "++++", [12, 13, 14, 15])
+    assert after.use.all()
+    assert (after.missing, after.hole, intake.encoder) == (0, 0, 15)

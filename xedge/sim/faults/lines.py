@@ -266,7 +266,7 @@ _ALL: Final = (
     LineFault("belt-reversed", "the belt goes back by a strip, and comes again",
               "the verdict as without it; both ways counted as rescanned", _reverse),
     LineFault("tube-off", "no X-rays for two to six strips",
-              "never CLEAR: CLIPPED_BAG, for it is dark at the edges", _tube_off, strips=8),
+              "never CLEAR: DETECTOR_FAULT; its lines are refused", _tube_off, strips=8),
     LineFault("dead-block", "twelve neighbouring elements read 0 for longer than any bag",
               "OVERSIZE_BAG, then DETECTOR_FAULT", _dead_block),
     LineFault("burst", "forty strips come at ten times the line rate",
