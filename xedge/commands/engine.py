@@ -103,7 +103,9 @@ def served_engine(
         yield ServedEngine(stack.enter_context(process), table)
 
 
-def served_fallbacks(stack: ExitStack, file: LaneFile, model: Bundle) -> list[Rung]:
+def served_fallbacks(
+    stack: ExitStack, file: LaneFile, model: Bundle
+) -> list[tuple[Rung, ServedEngine]]:
     """The rungs below the full model, each with an engine of its own.
 
     Args:
@@ -121,7 +123,7 @@ def served_fallbacks(stack: ExitStack, file: LaneFile, model: Bundle) -> list[Ru
         engine = stack.enter_context(served_engine(
             bundle, paths[name], file.lane.engine, file.lane.threads, file.engine
         ))  # fmt: skip
-        rungs.append(rung_of(name, engine.screen, bundle.spec, model.spec))
+        rungs.append((rung_of(name, engine.screen, bundle.spec, model.spec), engine))
     return rungs
 
 

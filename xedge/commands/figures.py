@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from xedge.commands.engine import EngineState
@@ -76,7 +76,7 @@ def exposition(
     return "\n".join(lines) + "\n"
 
 
-def lane_exposition(lane: str, vitals: Vitals, engine: EngineState | None) -> str:
+def lane_exposition(lane: str, vitals: Vitals, engines: Mapping[str, EngineState]) -> str:
     """The figures of lines, stages, engine and memory, as `exposition`."""
     ledger, depths = vitals.ledger, vitals.depths
     lines = [
@@ -100,31 +100,47 @@ def lane_exposition(lane: str, vitals: Vitals, engine: EngineState | None) -> st
             _sample(lane, stage.silent, stage=stage.name) for stage in vitals.stages]),
     ]  # fmt: skip
     processes = {"lane": os.getpid()}
-    if engine is not None:
-        tests = engine.tests
-        lines += [
-            *_one(lane, "engine_ready", "gauge", "1 while windows are screened.",
-                  not engine.problem),
-            *_family("self_tests_total", "counter", "Self-tests while idle.", [
-                _sample(lane, tests.passed, outcome="passed"),
-                _sample(lane, tests.failed, outcome="failed")]),
-        ]  # fmt: skip
-        if tests.passed_at_s is not None:
-            lines += _one(lane, "self_test_age_seconds", "gauge", "Since one passed.",
-                          time.monotonic() - tests.passed_at_s)  # fmt: skip
-        if (process := engine.process) is not None:
-            lines += _one(lane, "engine_restarts_total", "counter", "Times it was ready again.",
-                          process.restarts)  # fmt: skip
-            lines += _one(lane, "engine_failures_total", "counter",
-                          "Times it hung, died, raised or did not start.",
-                          process.failures)  # fmt: skip
-            if process.pid is not None:
-                processes["engine"] = process.pid
+    for rung, state in engines.items():
+        if state.process is not None and state.process.pid is not None:
+            processes[f"engine {rung}"] = state.process.pid
+    if engines:
+        lines += _engines(lane, engines)
     held = {name: resident_bytes(pid) for name, pid in processes.items()}
     lines += _family("resident_bytes", "gauge", "Physical memory that a process holds.", [
         _sample(lane, value, process=name) for name, value in held.items()
         if value is not None])  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _engines(lane: str, engines: Mapping[str, EngineState]) -> list[str]:
+    tests = {rung: state.tests for rung, state in engines.items()}
+    processes = {
+        rung: state.process for rung, state in engines.items() if state.process is not None
+    }
+    lines = [
+        *_family("engine_ready", "gauge", "1 while windows are screened.", [
+            _sample(lane, not state.problem, rung=rung) for rung, state in engines.items()]),
+        *_family("self_tests_total", "counter", "Self-tests while idle.", [
+            _sample(lane, value, rung=rung, outcome=outcome) for rung, books in tests.items()
+            for outcome, value in (("passed", books.passed), ("failed", books.failed))]),
+        *_family("self_test_age_seconds", "gauge", "Since one passed.", [
+            _sample(lane, time.monotonic() - books.passed_at_s, rung=rung)
+            for rung, books in tests.items() if books.passed_at_s is not None]),
+    ]  # fmt: skip
+    if processes:
+        lines += _family(
+            "engine_restarts_total",
+            "counter",
+            "Times it was ready again.",
+            [_sample(lane, state.restarts, rung=rung) for rung, state in processes.items()],
+        )
+        lines += _family(
+            "engine_failures_total",
+            "counter",
+            "Times it hung, died, raised or did not start.",
+            [_sample(lane, state.failures, rung=rung) for rung, state in processes.items()],
+        )
+    return lines
 
 
 def _latencies(lane: str, vitals: Vitals) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from xedge.commands.engine import EngineState
 from xedge.control.link import LinkStatus
+from xedge.lane.config import FULL
 from xedge.lane.vitals import StageState, Vitals
 
 LAST_ERRORS: Final = 10
@@ -41,7 +42,7 @@ def health_of(
     lane: str,
     state: str,
     vitals: Vitals,
-    engine: EngineState | None,
+    engines: Mapping[str, EngineState],
     links: Sequence[LinkStatus],
     journal: bool,
 ) -> Health:
@@ -51,7 +52,7 @@ def health_of(
         lane: Its name.
         state: What it does; anything but ``screening`` is a problem.
         vitals: Its signs of life.
-        engine: Its engine, once there is one.
+        engines: Its engines by rung of the ladder, once there are some.
         links: Its buses.
         journal: Whether it keeps a journal.
     """
@@ -61,7 +62,7 @@ def health_of(
         "lane": lane,
         "state": state,
         "stages": {stage.name: _stage(stage) for stage in stages},
-        "engine": None if engine is None else _engine(engine),
+        "engines": {rung: _engine(engine) for rung, engine in engines.items()},
         "journal": {
             "kept": journal, "failing": vitals.journal_failing, "errors": vitals.journal_errors,
         },
@@ -82,14 +83,14 @@ def health_of(
             ],
         },
     }  # fmt: skip
-    return Health(_problems(state, vitals, stages, engine, links), figures)
+    return Health(_problems(state, vitals, stages, engines, links), figures)
 
 
 def _problems(
     state: str,
     vitals: Vitals,
     stages: Sequence[StageState],
-    engine: EngineState | None,
+    engines: Mapping[str, EngineState],
     links: Sequence[LinkStatus],
 ) -> tuple[str, ...]:
     found = [] if state == "screening" else [f"the lane is not screening: {state}"]
@@ -98,8 +99,11 @@ def _problems(
         for stage in stages
         if stage.silent
     ]
-    if engine is not None and engine.problem:
-        found.append(engine.problem)
+    found += [
+        engine.problem if rung == FULL else f"{rung}: {engine.problem}"
+        for rung, engine in engines.items()
+        if engine.problem
+    ]
     if vitals.journal_failing:
         found.append(f"the journal fails: {vitals.journal_errors} records are not in it")
     found += [

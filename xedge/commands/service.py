@@ -12,7 +12,7 @@ from typing import Final
 
 from xedge.bundle import Bundle, open_bundle
 from xedge.commands.dicosarchive import described_machine, left_out, open_archive
-from xedge.commands.engine import ServedEngine, served_engine, served_fallbacks
+from xedge.commands.engine import EngineState, ServedEngine, served_engine, served_fallbacks
 from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.health import Health, health_of
 from xedge.commands.journals import Handover, open_journal
@@ -26,7 +26,7 @@ from xedge.control.dicos.bag import DicosArchive
 from xedge.control.image import LaneState
 from xedge.control.link import Link
 from xedge.errors import BusError, ConfigError, XedgeError
-from xedge.lane.config import LaneConfig
+from xedge.lane.config import FULL, LaneConfig
 from xedge.lane.events import Note
 from xedge.lane.journal import Journal
 from xedge.lane.report import LaneReport, Tally
@@ -67,7 +67,7 @@ class Service:
             news=_tell_news,
         ))  # fmt: skip
         self._state = "starting"
-        self._engine: ServedEngine | None = None
+        self._engines: dict[str, ServedEngine] = {}  # by rung of the ladder
         self._stopping = False
         self._gate: Gate | None = None
         self._links: list[Link] = []
@@ -152,11 +152,12 @@ class Service:
             buses = [table.kind.bus(table.options) for table in file.buses]
             links = [file.control.link(feed.counts_per_mm, table.plc_beats) for table in file.buses]
             stack.enter_context(self._figures())
-            engine = self._engine = stack.enter_context(served_engine(
+            engine = self._engines[FULL] = stack.enter_context(served_engine(
                 model, file.lane.bundle, file.lane.engine, file.lane.threads, file.engine
             ))  # fmt: skip
             LOG.info("%s: model %s on %s", file.lane.name, model.spec.name, engine.state.name)
             fallbacks = served_fallbacks(stack, file, model)
+            self._engines |= {rung.name: served for rung, served in fallbacks}
             handover = None
             if journal is not None:
                 journal.describe(engine=engine.state.name)
@@ -186,7 +187,7 @@ class Service:
                 report = run_lane(
                     self._gate, engine.screen, feed.flat_field, config, realtime=True,
                     on_decision=self._publish, journal=journal, steering=self._steering,
-                    keep=file.lane.keep, fallbacks=fallbacks,
+                    keep=file.lane.keep, fallbacks=[rung for rung, _ in fallbacks],
                 )  # fmt: skip
             finally:
                 self.screening = False
@@ -255,17 +256,16 @@ class Service:
         """The figures as Prometheus reads them."""
         links = [link.status for link in self._links]
         lane, vitals = self._file.lane.name, self._steering.vitals
-        engine = None if self._engine is None else self._engine.state
         return exposition(
             lane, self._tally, links, self._steering.quiet_s, self._archive
-        ) + lane_exposition(lane, vitals, engine)
+        ) + lane_exposition(lane, vitals, self._engine_states())
 
     def health(self) -> Health:
         """How the lane is, for whoever looks after it."""
-        engine = None if self._engine is None else self._engine.state
         links = [link.status for link in self._links]
         lane = self._file.lane
-        return health_of(lane.name, self._state, self._steering.vitals, engine, links,
+        return health_of(lane.name, self._state, self._steering.vitals,
+                         self._engine_states(), links,
                          journal=lane.journal is not None)  # fmt: skip
 
     def _await_plcs(self) -> None:
@@ -276,7 +276,7 @@ class Service:
         said: set[int] = set()
         while not self._stopping:
             time.sleep(LOOK_S)
-            self._tend_engine()
+            self._tend_engines()
             silent = [
                 number for number, link in enumerate(self._links)
                 if not (link.status.connected and link.status.plc_runs)
@@ -295,13 +295,18 @@ class Service:
                 LOG.warning("waiting, nothing is cleared meanwhile: %s", error)
                 said.add(silent[0])
 
-    def _tend_engine(self) -> None:
-        """Look after the engine while no lane does: this may take days."""
+    def _tend_engines(self) -> None:
+        """Look after the engines while no lane does: this may take days."""
         vitals = self._steering.vitals
-        for note in () if self._engine is None else self._engine.screen.tend(True):
-            vitals.news(note)
-            if error := str(note.fields.get("error", "")):
-                vitals.errors.add(error)
+        for engine in self._engines.values():
+            for note in engine.screen.tend(True):
+                vitals.news(note)
+                if error := str(note.fields.get("error", "")):
+                    vitals.errors.add(error)
+
+    def _engine_states(self) -> dict[str, EngineState]:
+        """How each engine is, by rung of the ladder; any thread may ask."""
+        return {rung: engine.state for rung, engine in list(self._engines.items())}
 
 
 def _unheard(table: BusTable, link: Link) -> BusError:

@@ -131,7 +131,7 @@ def test_a_service_keeps_an_engine_for_each_of_them(full, other, tmp_path: Path)
         '[source]\nkind = "simulated"\n[[bus]]\nkind = "modbus"\n'
     )
     with ExitStack() as stack:
-        rungs = served_fallbacks(stack, read_lane_file(path), full)
+        rungs = [rung for rung, _ in served_fallbacks(stack, read_lane_file(path), full)]
         assert [rung.name for rung in rungs] == ["first-pass", "smaller"]
         for rung in rungs:
             found = rung.screen(np.full((3, 416, 416), 255, np.uint8))

@@ -28,7 +28,7 @@ def link() -> LinkStatus:
 
 def health(link: LinkStatus, vitals: Vitals | None = None, **changes) -> Health:
     values = {"lane": "north", "state": "screening", "vitals": vitals or Vitals(),
-              "engine": ENGINE, "links": [link], "journal": True}  # fmt: skip
+              "engines": {"full": ENGINE}, "links": [link], "journal": True}  # fmt: skip
     return health_of(**(values | changes))
 
 
@@ -38,21 +38,23 @@ def test_a_lane_that_does_its_work_is_good(link: LinkStatus) -> None:
     said = json.loads(json.dumps(found.to_dict()))
     assert (said["ok"], said["problems"], said["lane"]) == (True, [], "north")
     assert list(said["stages"]) == ["acquisition", "core", "engine"]
-    assert said["engine"]["process"] == {
+    assert said["engines"]["full"]["process"] == {
         "ready": True, "pid": 17, "restarts": 2, "failures": 2, "last_failure": "it hung",
     }  # fmt: skip
-    assert said["engine"]["self_tests"]["failed"] == 1
-    assert said["engine"]["self_tests"]["passed_ago_s"] >= 0
+    assert said["engines"]["full"]["self_tests"]["failed"] == 1
+    assert said["engines"]["full"]["self_tests"]["passed_ago_s"] >= 0
     assert said["journal"] == {"kept": True, "failing": False, "errors": 0}
     assert said["bags"]["ledger_balanced"]
 
 
 def test_each_problem_is_named(link: LinkStatus) -> None:
-    assert "not screening: starting" in health(link, state="starting", engine=None).problems[0]
+    assert "not screening: starting" in health(link, state="starting", engines={}).problems[0]
     down = replace(ENGINE, process=replace(ENGINE.process, ready=False))
-    assert "started again, because it hung" in health(link, engine=down).problems[0]
+    assert "started again, because it hung" in health(link, engines={"full": down}).problems[0]
     wrong = replace(ENGINE, tests=replace(ENGINE.tests, error="the self-test failed"))
-    assert health(link, engine=wrong).problems == ("the self-test failed",)
+    assert health(link, engines={"full": wrong}).problems == ("the self-test failed",)
+    assert health(link, engines={"full": ENGINE, "small": wrong}).problems == (
+        "small: the self-test failed",)  # fmt: skip
     silent = Vitals(core_s=0.0)
     silent.core.begin()
     time.sleep(0.001)

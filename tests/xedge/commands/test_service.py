@@ -232,12 +232,11 @@ def test_told_to_wait_it_waits_and_screens_nothing_meanwhile(
         time.sleep(0.02)
     assert running.is_alive()
     assert decisions == []
-    assert service._engine is not None
-    state = service._engine.state.process
+    state = service._engines["full"].state.process
     assert state is not None
     assert state.pid is not None
     os.kill(state.pid, signal.SIGKILL)  # it is looked after meanwhile
-    while service.health().figures["engine"]["process"]["restarts"] == 0:
+    while service.health().figures["engines"]["full"]["process"]["restarts"] == 0:
         assert time.monotonic() < until
         time.sleep(0.02)
     assert any("SIGKILL" in error for error in service._steering.vitals.errors.messages())
@@ -334,11 +333,11 @@ def test_metrics_and_health_are_served(lane_file: Callable[..., Path]) -> None:
         other.value.close()
         good = asked_until(port, lambda status, said: status == 200)
         assert (good["state"], good["problems"]) == ("screening", [])
-        os.kill(good["engine"]["process"]["pid"], signal.SIGKILL)
+        os.kill(good["engines"]["full"]["process"]["pid"], signal.SIGKILL)
         bad = asked_until(port, lambda status, said: status == 503)
         assert any("ended by SIGKILL" in problem for problem in bad["problems"])
         back = asked_until(port, lambda status, said: status == 200)
-        assert back["engine"]["process"]["restarts"] == 1
+        assert back["engines"]["full"]["process"]["restarts"] == 1
         assert any("ended by SIGKILL" in entry["message"] for entry in back["errors"]["last"])
         assert "xedge_engine_restarts_total" in service.figures()
         service.stop()
@@ -445,7 +444,7 @@ def test_the_figures_tell_of_lines_latencies_stages_and_the_engine() -> None:
     vitals.errors.add("oh")
     process = ProcessState(True, os.getpid(), "fake", 3, 4, "it hung")
     engine = EngineState("fake", SelfTests(7, 1, time.monotonic()), process)
-    text = lane_exposition('a "lane"', vitals, engine)
+    text = lane_exposition('a "lane"', vitals, {"full": engine})
     lines = text.splitlines()
     lane = 'lane="a \\"lane\\""'
     for line in (
@@ -459,10 +458,10 @@ def test_the_figures_tell_of_lines_latencies_stages_and_the_engine() -> None:
         f"xedge_latency_seconds_count{{{lane}}} 2",
         f'xedge_stage_silent{{{lane},stage="core"}} 1',
         f"xedge_errors_total{{{lane}}} 1",
-        f"xedge_engine_ready{{{lane}}} 1",
-        f"xedge_engine_restarts_total{{{lane}}} 3",
-        f"xedge_engine_failures_total{{{lane}}} 4",
-        f'xedge_self_tests_total{{{lane},outcome="failed"}} 1',
+        f'xedge_engine_ready{{{lane},rung="full"}} 1',
+        f'xedge_engine_restarts_total{{{lane},rung="full"}} 3',
+        f'xedge_engine_failures_total{{{lane},rung="full"}} 4',
+        f'xedge_self_tests_total{{{lane},rung="full",outcome="failed"}} 1',
     ):
         assert line in lines
     held = [float(line.split()[-1]) for line in lines if line.startswith("xedge_resident_bytes")]
@@ -470,7 +469,7 @@ def test_the_figures_tell_of_lines_latencies_stages_and_the_engine() -> None:
     assert all(1e6 < value < 1e12 for value in held)
     families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(families) == len(set(families))
-    without = lane_exposition("a", Vitals(), None)
+    without = lane_exposition("a", Vitals(), {})
     assert "engine_" not in without
     assert "self_test" not in without
 
