@@ -29,6 +29,7 @@ from xedge.errors import BusError, ConfigError, XedgeError
 from xedge.lane.config import FULL, LaneConfig
 from xedge.lane.events import Note
 from xedge.lane.journal import Journal
+from xedge.lane.ladder import Rung
 from xedge.lane.report import LaneReport, Tally
 from xedge.lane.runner import run_lane
 from xedge.lane.steering import Steering
@@ -152,12 +153,7 @@ class Service:
             buses = [table.kind.bus(table.options) for table in file.buses]
             links = [file.control.link(feed.counts_per_mm, table.plc_beats) for table in file.buses]
             stack.enter_context(self._figures())
-            engine = self._engines[FULL] = stack.enter_context(served_engine(
-                model, file.lane.bundle, file.lane.engine, file.lane.threads, file.engine
-            ))  # fmt: skip
-            LOG.info("%s: model %s on %s", file.lane.name, model.spec.name, engine.state.name)
-            fallbacks = served_fallbacks(stack, file, model)
-            self._engines |= {rung.name: served for rung, served in fallbacks}
+            engine, fallbacks = self._open_engines(stack, model)
             handover = None
             if journal is not None:
                 journal.describe(engine=engine.state.name)
@@ -187,7 +183,7 @@ class Service:
                 report = run_lane(
                     self._gate, engine.screen, feed.flat_field, config, realtime=True,
                     on_decision=self._publish, journal=journal, steering=self._steering,
-                    keep=file.lane.keep, fallbacks=[rung for rung, _ in fallbacks],
+                    keep=file.lane.keep, fallbacks=fallbacks,
                 )  # fmt: skip
             finally:
                 self.screening = False
@@ -196,6 +192,17 @@ class Service:
                 LOG.info("stopping: no more lines are taken")
             notify(STOPPING=1, STATUS="handing over the last decisions")
             return report
+
+    def _open_engines(self, stack: ExitStack, model: Bundle) -> tuple[ServedEngine, list[Rung]]:
+        """The full model's engine, and what is below it."""
+        lane = self._file.lane
+        engine = self._engines[FULL] = stack.enter_context(
+            served_engine(model, lane.bundle, lane.engine, lane.threads, self._file.engine)
+        )
+        LOG.info("%s: model %s on %s", lane.name, model.spec.name, engine.state.name)
+        fallbacks = served_fallbacks(stack, self._file, model)
+        self._engines |= {rung.name: served for rung, served in fallbacks}
+        return engine, [rung for rung, _ in fallbacks]
 
     def _publish(self, decision: Decision, scan: Scan | None) -> None:
         journal = self._journal
