@@ -48,6 +48,12 @@ BLOCK_FAILED_LINES = 1200
 RECOVERED_LINES = 64
 """Idle lines in a row that a faulty element must agree on to be trusted again."""
 
+DRIFTED = 0.03
+"""Share of air by which air may drift before a new correction is due: bags begin at 0.08."""
+
+DRIFT_LINES = 1024
+"""Idle lines over which the level of air is averaged: more than what lies on a belt unseen."""
+
 
 @dataclass(frozen=True)
 class DetectorHealth:
@@ -63,6 +69,8 @@ class DetectorHealth:
         gain_from_saturated_air: True when the flat field's gain came from saturated air, so that
             the gain of single elements is not known.
         fault: True when more neighbouring elements fail than interpolation can bridge.
+        air: What idle lines read by now, as a share of the air that the correction was made with;
+            1 before there were any.
     """
 
     elements: int
@@ -73,6 +81,7 @@ class DetectorHealth:
     saturated_share: tuple[float, float] = (0.0, 0.0)
     gain_from_saturated_air: bool = False
     fault: bool = False
+    air: tuple[float, float] = (1.0, 1.0)
 
     def sentences(self) -> tuple[str, ...]:
         """The findings for a person, one sentence each; empty for a detector without any."""
@@ -95,6 +104,10 @@ class DetectorHealth:
         if self.gain_from_saturated_air:
             said.append("no dark and air runs: offset 0, one gain for all elements, taken from "
                         "saturated air")  # fmt: skip
+        for name, air in zip(("low", "high"), self.air, strict=True):
+            if abs(air - 1) > DRIFTED and not self.gain_from_saturated_air:
+                said.append(f"{name} energy: air reads {100 * air:.1f} % of what it did when the "
+                            "correction was made: make a new one")  # fmt: skip
         if self.fault:
             said.append(f"more than {MAX_ADJACENT_DEAD} neighbouring elements fail")
         return tuple(said)
@@ -124,6 +137,8 @@ class DetectorMonitor:
         self._glitches = [0, 0]
         self._saturated = [0, 0]
         self._lines = 0
+        self._air = [1.0, 1.0]
+        self._idle_lines = 0
         self._previous: list[U16 | None] = [None, None]
 
     @property
@@ -167,6 +182,7 @@ class DetectorMonitor:
             saturated_share=(shares[0], shares[1]),
             gain_from_saturated_air=max(self._flat.saturated_share) > 0,
             fault=self.fault,
+            air=(self._air[0], self._air[1]),
         )
 
     def _count_saturated(self, energy: int, raw: U16) -> int:
@@ -184,11 +200,22 @@ class DetectorMonitor:
         counts = [np.add.reduce(d.view(np.uint8), axis=1, dtype=np.uint32) for d in dark]
         idle = (counts[0] <= few) & (counts[1] <= few)
         if idle.any():
+            self._watch_air([lines[idle] for lines in pair])
             for energy in (0, 1):
                 self._judge(energy, dark[energy][idle])
             # Found in one energy, an element is suspect in both: they share its electronics.
             failed = (self._evidence >= RUN_FAILED_LINES).any(axis=0)
             self._faulty = np.broadcast_to(failed, self._faulty.shape)
+
+    def _watch_air(self, idle: list[U16]) -> None:
+        """Follow the level of air on idle lines: quickly at first, then slowly."""
+        lines = len(idle[0])
+        self._idle_lines = min(self._idle_lines + lines, DRIFT_LINES)
+        share = lines / max(lines, self._idle_lines)
+        for energy in (0, 1):
+            # The median: what few elements see, matter or a fault, is not the level of air.
+            level = float(np.median(idle[energy][-1])) / AIR_COUNTS
+            self._air[energy] += share * (level - self._air[energy])
 
     def _judge(self, energy: int, idle: Mask) -> None:
         sound, evidence = self._sound_lines[energy], self._evidence[energy]

@@ -184,7 +184,7 @@ class StripWriter:
         flags = _INTACT if strip.intact else 0
         # Handed on as they are: a lane's journal writes 66 MB/s.
         arrays = ((strip.encoder, "<i8"), (strip.low, "<u2"), (strip.high, "<u2"))
-        parts = [memoryview(np.ascontiguousarray(array, kind)).cast("B") for array, kind in arrays]
+        parts = [np.ascontiguousarray(array, kind).data.cast("B") for array, kind in arrays]
         self._record(kind, flags, len(strip), strip.first_line, strip.captured_ns, *parts)
 
     def _record(

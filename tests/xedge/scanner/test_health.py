@@ -219,3 +219,29 @@ def test_the_real_detector_s_failing_element_and_dead_samples_are_found(
     said = " / ".join(health.sentences())
     assert "saturated" in said
     assert "no dark and air runs" in said
+
+
+def test_air_that_drifts_is_said_and_bags_are_not_taken_for_it() -> None:
+    monitor = DetectorMonitor(plain_flat_field())
+    rng = np.random.default_rng(5)
+
+    def strip(share, matter=False):
+        low, high = rng.normal(share * AIR_COUNTS, 200, (2, 32, ELEMENTS)).astype(np.uint16)
+        if matter:
+            low[:, 4:-4] //= 2
+            high[:, 4:-4] //= 2
+        return low, high
+
+    assert monitor.health().air == (1.0, 1.0)
+    for _ in range(40):
+        monitor.correct(*strip(1.0))
+        monitor.correct(*strip(1.0, matter=True))
+    # The median of a line is off by 1.25 sigma / sqrt(elements) at the most by a factor of 5.
+    assert monitor.health().air == pytest.approx((1.0, 1.0), abs=5e-3)
+    assert monitor.health().sentences() == ()
+    for _ in range(200):
+        monitor.correct(*strip(0.95))
+    health = monitor.health()
+    assert health.air == pytest.approx((0.95, 0.95), abs=5e-3)
+    assert sum("make a new one" in sentence for sentence in health.sentences()) == 2
+    assert "low energy: air reads 95" in health.sentences()[0]
