@@ -182,6 +182,7 @@ def _reverse(tape: Tape, rng: np.random.Generator) -> Iterator[Strip]:
 def _tube_off(tape: Tape, rng: np.random.Generator) -> Iterator[Strip]:
     strips = list(tape.take_some(int(rng.integers(2, 7))))
     if strips:
+        tape.refuse(Refusal.TUBE_OFF, sum(map(len, strips)))
         tape.touch("tube-off", int(strips[0].encoder[0]), tape.reached, DETECTOR | HOLE)
     for strip in strips:
         low, high = (

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from xedge.errors import ConfigError, EngineRunError
+from xedge.scanner.flatfield import FlatField
 from xedge.scanner.intake import Intake, Refusal
+from xedge.scanner.tube import TubeWatch
 from xedge.sim.faults import (
     ENGINE_FAULTS,
     LINE_FAULTS,
@@ -25,8 +27,8 @@ def belt(strips: int = 400, counts: int = 1) -> list[Strip]:
         Strip(
             k * LINES,
             np.arange(k * LINES, (k + 1) * LINES, dtype=np.int64) * counts,
-            np.full((LINES, ELEMENTS), 1000 + k, np.uint16),
-            np.full((LINES, ELEMENTS), 2000 + k, np.uint16),
+            np.full((LINES, ELEMENTS), 56_000 + k, np.uint16),
+            np.full((LINES, ELEMENTS), 57_000 + k, np.uint16),
             (k + 1) * LINES * LINE_NS,
         )
         for k in range(strips)
@@ -46,7 +48,10 @@ def faulty(names, counts: int = 1, **changes) -> FaultySource:
 @pytest.mark.parametrize("name", LINE_FAULTS)
 def test_the_intake_books_what_the_fault_says_it_will(name, counts) -> None:
     source = faulty([name], counts)
-    intake = Intake(ELEMENTS, float(counts))
+    shape = (2, ELEMENTS)
+    plain = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
+                      np.zeros(shape, np.bool_))  # fmt: skip
+    intake = Intake(ELEMENTS, float(counts), tube=TubeWatch(plain))
     refused: dict[Refusal, int] = {}
     missing = holes = 0
     strips = list(source)
