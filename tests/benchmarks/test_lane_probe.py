@@ -8,7 +8,7 @@ from xedge.types import Detections
 
 
 def test_work_is_counted_where_it_overlaps() -> None:
-    log = EngineLog(lambda planes: Detections.none())
+    log = EngineLog(lambda planes: Detections.empty())
     log.spans += [(0, 10), (20, 30), (40, 50)]
     assert log.worked_ns(25, 45) == 10
     assert log.worked_ns(10, 20) == 0
