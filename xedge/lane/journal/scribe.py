@@ -7,8 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 Work = Callable[[], None]
+
+IDLE_S: Final = 0.2
+"""Seconds after which the thread looks whether something is due, though nobody wants anything."""
 
 
 class Scribe:
@@ -101,7 +105,7 @@ class Scribe:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._works or self._wanted or self._closing, 1.0)
+                self._changed.wait_for(lambda: self._works or self._wanted or self._closing, IDLE_S)
                 batch = list(self._works)
                 self._works.clear()
                 wanted, self._wanted = self._wanted or self._closing, False

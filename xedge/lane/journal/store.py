@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
 import time
@@ -31,6 +32,10 @@ journal that was lost does not meet it again, and all later ones rise by one, up
 COMMIT_S: Final = 0.2
 """Seconds that what nobody waits for may stay out of the database."""
 
+LOG_BYTES: Final = 64_000_000
+"""SQLite's write-ahead log from which it is emptied when no bag is open, and at twice its size in
+any case: the next write waits for the disk then, and a decision should not be that write."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class JournalSettings:
@@ -50,7 +55,7 @@ class JournalSettings:
 
     keep_bytes: int = 10_000_000_000
     fsync: Literal["interval", "decision"] = "interval"
-    sync_s: float = 5.0
+    sync_s: float = 1.0
     patience_s: float = 1.0
     queue_bytes: int = 64_000_000
 
@@ -87,15 +92,17 @@ class Store:
 
     def __init__(self, folder: Path, settings: JournalSettings, about: Mapping[str, str]) -> None:
         self._path = folder / schema.DATABASE
+        self._log = folder / f"{schema.DATABASE}-wal"
         self._base = schema.create(self._path)
         self._sync_s = settings.sync_s
         try:
             self._base.execute("PRAGMA synchronous = FULL")  # an epoch must never come again
-            self._lazy = settings.fsync == "decision"  # each commit takes the disk's own time
+            self._base.execute("PRAGMA journal_size_limit = 0")  # so that its size tells its use
+            self._undecided = 0
             self._committed_s = self._synced_s = time.monotonic()
             self.segments = Segments(folder, settings.keep_bytes, settings.segment_bytes)
             self._begin_boot(folder, about)
-            if not self._lazy:
+            if settings.fsync == "interval":
                 self._base.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             self._base.close()
@@ -124,6 +131,7 @@ class Store:
         for number in gone - segments_in(folder).keys():
             self._forget(number)
         self.recovered = self._recover()
+        self._undecided = 0
         self._base.execute("COMMIT")
 
     def _recover(self) -> int:
@@ -196,6 +204,7 @@ class Store:
 
     def begun(self, bag: int, at: int, now_ns: int, head: int, model: str, config: str) -> None:
         """A bag has begun; its first lines may be in the segment before."""
+        self._undecided += 1
         segment = max(self._first_segment, self.segments.number - 1)
         self._do(
             "INSERT INTO bags (bag, epoch, segment, begun_at, begun_ns, encoder_head,"
@@ -223,6 +232,7 @@ class Store:
         )  # fmt: skip
         if done.rowcount != 1:
             raise sqlite3.IntegrityError(f"bag {decision.bag} is decided, or never began")
+        self._undecided -= 1
 
     def handed(self, bag: int) -> None:
         """A decision need not be sent again."""
@@ -260,18 +270,25 @@ class Store:
     def tidy(self, wanted: bool) -> bool:
         """Put on record what was written, if it is ``wanted`` or due; True when all of it is."""
         now_s = time.monotonic()
-        due = wanted or not self._lazy or now_s - self._committed_s >= COMMIT_S
-        if self._base.in_transaction and due:
+        if self._base.in_transaction and (wanted or now_s - self._committed_s >= COMMIT_S):
             self._base.execute("COMMIT")
             self._committed_s = now_s
         self.segments.check()
         if now_s - self._synced_s >= self._sync_s and self.segments.idle:
             self._synced_s = now_s
-            self.segments.beside(self._sync)
+            log = self._log.stat().st_size if self._log.exists() else 0
+            full = log >= LOG_BYTES * (2 if self._undecided else 1)
+            self.segments.beside(self._empty_log if full else self._sync)
         return not self._base.in_transaction
 
     def _sync(self) -> None:
         """Force everything onto the disk, strips first; in the other thread."""
+        self.segments.sync()
+        with self._log.open("rb") as log:
+            os.fsync(log.fileno())
+
+    def _empty_log(self) -> None:
+        """The same, and what is in the log into the database."""
         self.segments.sync()
         base = sqlite3.connect(self._path)
         try:

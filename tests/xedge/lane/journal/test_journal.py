@@ -296,7 +296,7 @@ def test_files_that_can_grow_no_more_stop_the_journal_and_not_the_lane(
     assert kept == list(range(1, len(kept) + 1))
     with Journal(tmp_path / "j") as journal:  # there is room again
         assert journal.first_bag > len(kept)
-        assert journal.recovered <= 1
+        assert journal.recovered <= 8  # max_open_bags
 
 
 # Torn tails
@@ -334,5 +334,5 @@ def test_a_journal_that_is_cut_anywhere_opens(whole: Path, tmp_path_factory, dat
         pytest.fail(str(error))
     rows = [r for r in read_journal(folder) if r["kind"] == "decision"]
     assert [r["bag"] for r in rows] == list(range(1, len(rows) + 1))
-    assert len([d for d in pending if d.reason is Reason.INCOMPLETE_SCAN]) <= 1
+    assert len(pending) <= 8  # max_open_bags, and the one that was being published
     shutil.rmtree(folder)
