@@ -26,7 +26,7 @@ from xedge.lane.journal.records import (
     flat_field_of,
     misfit_of,
 )
-from xedge.lane.journal.segments import path_of, segments_in
+from xedge.lane.journal.segments import bytes_in, path_of
 from xedge.scanner.flatfield import FlatField
 from xedge.scanner.stripfile import StripReader
 from xedge.types import Strip
@@ -103,7 +103,7 @@ class JournalReader:
     @property
     def strip_bytes(self) -> int:
         """Bytes of all segments."""
-        return sum(path.stat().st_size for path in segments_in(self._folder).values())
+        return bytes_in(self._folder)
 
     def boots(self) -> list[Boot]:
         """All boots, the first one first."""

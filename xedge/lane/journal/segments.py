@@ -28,6 +28,15 @@ def segments_in(folder: Path) -> dict[int, Path]:
     return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
+def bytes_in(folder: Path) -> int:
+    """Bytes of the segments of a folder; one that a lane renames or deletes now may be left out."""
+    total = 0
+    for path in segments_in(folder).values():
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
 @dataclass(eq=False)
 class Segments:
     """Writes strips; all but `sync` in one thread.

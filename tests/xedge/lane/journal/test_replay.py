@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import typing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from xedge.lane import Journal, Rung, run_lane
 from xedge.lane.clock import VirtualClock
 from xedge.lane.config import FULL
 from xedge.lane.core import LaneCore
-from xedge.lane.events import LinesLost, StripArrived
+from xedge.lane.events import Event, LinesLost, StripArrived
 from xedge.lane.journal import JournalReader, JournalSettings
 from xedge.lane.journal.core import JournalledCore, freeze, thaw
+from xedge.lane.journal.records import KINDS
 from xedge.lane.journal.replay import replay
 from xedge.lane.journal.segments import segments_in
 from xedge.lane.steering import Steering
@@ -198,6 +200,10 @@ def test_a_journal_with_damaged_strips_says_where_it_ends(shift, tmp_path: Path,
     assert 0 < outcome.compared < 6
     assert outcome.compared + outcome.out_of_reach == 6
     assert "missing or damaged" in outcome.notices[0]
+
+
+def test_every_event_of_a_core_can_be_recorded() -> None:
+    assert set(typing.get_args(Event)) == {StripArrived, *KINDS.values()}
 
 
 def test_a_core_comes_back_as_it_was(belt) -> None:
