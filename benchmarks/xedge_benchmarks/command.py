@@ -308,4 +308,3 @@ def _print_end(console: Console, record: BenchRecord, path: Path) -> None:
 bench.add_command(studies)
 bench.add_command(buses)
 bench.add_command(lane)
-bench.add_command(lane)

@@ -1,49 +1,54 @@
-"""`xedge bench lane`: lanes on the clock, fed on schedule: what they add around the engine."""
+"""`xedge bench lane`: a lane in real time, open loop, and what it adds around its engine."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
+import multiprocessing
 import os
-import resource
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from xedge.bundle import Bundle
-from xedge.commands.screening import warm_detector
-from xedge.detector import Detector
+from xedge.commands.screening import EngineUsed, warm_detector
+from xedge.errors import ConfigError
+from xedge.lane.clock import MonotonicClock
 from xedge.lane.config import LaneConfig
-from xedge.lane.core import LaneCore
-from xedge.lane.events import StripArrived
 from xedge.lane.ladder import Ladder
-from xedge.lane.publisher import Publisher
+from xedge.lane.publisher import Publisher, Screen
 from xedge.lane.realtime import RealTimeLane
 from xedge.lane.report import LaneReport
+from xedge.lane.runner import Belt, run_lanes
 from xedge.lane.shared_engine import SharedEngine
 from xedge.lane.steering import Steering
+from xedge.machine import resident_bytes
 from xedge.scanner.flatfield import FlatField
-from xedge.sim.belt import SimulatedBelt
+from xedge.scanner.steady import Steady
+from xedge.sim.bank import BankBelt, Stretch, cut, render
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
-from xedge.types import Strip
+from xedge.types import U8, Detections
 from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
-from xedge_benchmarks.lane_probe import EngineLog, ProbeClock, ProbedCore, Times, summary
 from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.stopwatch import Stopwatch, TimedCore, percentiles
 
-BANK_SPEED: Final = 0.5
-"""The bank's strips are drawn at this speed, metres a second, and re-timed for others."""
+STRIP_LINES: Final = 32
+NULL: Final = "null"
+"""An engine that answers at once: what is left is the lane's."""
 
-LOADS: Final = ("engine", "neighbour", "python")
-"""What runs beside: nothing, a process that computes, a thread of this process that does."""
+BESIDE: Final = ("nothing", "process", "thread")
+"""What keeps a processor busy meanwhile: nothing, another process, a Python thread in this one."""
+
+INGEST_LINES_S: Final = 4000
+INGEST_VIEWS: Final = 4
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,47 +56,74 @@ class LaneSettings:
     """How lanes are measured.
 
     Attributes:
-        engine: A back end's name, or ``auto``.
-        speeds: Speeds of the belt, metres a second.
-        lanes: Numbers of lanes on the engine.
-        bags: Bags on each belt.
+        engine: A back end's name, ``auto``, or ``null``.
+        threads: Threads of the engine; None leaves one core to the detector's lines.
+        speeds_m_s: Speeds of the belt, metres a second.
+        lanes: How many lanes share the engine.
+        beside: What runs beside; see `BESIDE`.
+        seconds: Of each run.
+        bags: In the bank.
         seed: Of the bank.
-        threads: Threads of the engine; None leaves one core to the lines.
-        loads: Of `LOADS`, each measured in turn.
+
+    Raises:
+        ConfigError: When there is nothing to measure.
     """
 
     engine: str = "auto"
-    speeds: tuple[float, ...] = (0.2, 0.5, 1.0, 2.5)
-    lanes: tuple[int, ...] = (1,)
-    bags: int = 12
-    seed: int = 1
     threads: int | None = None
-    loads: tuple[str, ...] = ("engine",)
+    speeds_m_s: tuple[float, ...] = (0.2, 0.5, 1.0, 2.5)
+    lanes: tuple[int, ...] = (1, 2)
+    beside: tuple[str, ...] = ("nothing",)
+    seconds: float = 60.0
+    bags: int = 8
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not (self.speeds_m_s and self.lanes and self.beside):
+            raise ConfigError("nothing is to be measured", expected="speeds and numbers of lanes")
+        numbers = (*self.speeds_m_s, *self.lanes, self.seconds, self.bags)
+        if min(numbers) <= 0 or not set(self.beside) <= set(BESIDE):
+            raise ConfigError("a lane cannot be measured so", found=str(numbers),
+                              expected=f"numbers above 0; beside: {', '.join(BESIDE)}")  # fmt: skip
 
 
-def bank_of(settings: LaneSettings) -> tuple[list[Strip], FlatField]:
-    """Strips drawn beforehand, and their correction: simulating must not be the load."""
-    scanner = ScannerModel()
-    belt = SimulatedBelt(settings.seed, settings.bags, BANK_SPEED, scanner=scanner)
-    return list(belt), flat_field(scanner, scanner.seed, scanner.seed)
+def bench_lane(
+    bundle: Bundle, settings: LaneSettings, tell: Progress = lambda what: None
+) -> BenchRecord:
+    """A record of real-time runs, one a speed, number of lanes and neighbour, and of the ingest.
 
-
-def bench_lane(bundle: Bundle, settings: LaneSettings = LaneSettings()) -> BenchRecord:
-    """A record with a row for each load, speed and number of lanes, and the cost of lines.
+    Args:
+        bundle: The model, its ``fp32`` variant.
+        settings: What to measure.
+        tell: Told what is measured next.
 
     Raises:
         EngineError: When the engine is not installed or refuses the model.
     """
-    bank, correction = bank_of(settings)
-    with warm_detector(bundle, settings.engine, settings.threads) as (detector, used):
-        before = CpuTimes.now()
-        rows = [
-            _run(detector, bank, correction, load, speed, lanes)
-            for load in settings.loads
-            for speed in settings.speeds
-            for lanes in settings.lanes
-        ]
-        foreign = before.foreign_cores(CpuTimes.now())
+    scanner = ScannerModel()
+    tell("rendering bags")
+    bank = tuple(
+        Stretch(cut(low, high, STRIP_LINES), ())
+        for low, high in render(settings.seed, settings.bags, scanner, strip_lines=STRIP_LINES)
+    )
+    correction = flat_field(scanner, settings.seed, settings.seed)
+    before = CpuTimes.now()
+    with _screen(bundle, settings) as (screen, used):
+        runs = []
+        for beside in settings.beside:
+            for speed in settings.speeds_m_s:
+                for lanes in settings.lanes:
+                    tell(f"{speed} m/s, {lanes} lanes, beside {beside}")
+                    belts = [
+                        BankBelt(bank, (), seed=settings.seed + k, seconds=settings.seconds,
+                                 line_ns=scanner.pitch_mm / speed * 1e6)
+                        for k in range(lanes)
+                    ]  # fmt: skip
+                    with _beside(beside):
+                        figures = _run(belts, screen, correction, LaneConfig.for_model(bundle.spec))
+                    runs.append({"speed_m_s": speed, "lanes": lanes, "beside": beside, **figures})
+    tell("ingest without an engine")
+    ingest = _ingest(bank, correction, LaneConfig.for_model(bundle.spec))
     return new_record(
         "lane",
         models={
@@ -99,130 +131,140 @@ def bench_lane(bundle: Bundle, settings: LaneSettings = LaneSettings()) -> Bench
             "bundle": bundle.sha256,
         },
         settings=dataclasses.asdict(settings) | {"threads": used.threads},
-        results={
-            "runs": rows,
-            "ingest": ingest_cost(bank, correction),
-            "engine": f"{used.name} {used.version}",
-        },
-        notes=foreign_load_note(foreign),
+        results={"engine": f"{used.name} {used.version}".strip(), "runs": runs, "ingest": ingest},
+        notes=foreign_load_note(before.foreign_cores(CpuTimes.now())),
     )
 
 
-def ingest_cost(bank: list[Strip], correction: FlatField) -> dict[str, float]:
-    """Processor time of the lane's core for its lines, windows cut but not screened."""
-    core = LaneCore(correction, LaneConfig())
-    began = time.process_time_ns()
-    for strip in bank:
-        core.handle(StripArrived(strip), strip.captured_ns)
-    spent = time.process_time_ns() - began
-    lines = sum(len(strip) for strip in bank)
-    return {"lines": lines, "us_per_line": spent / lines / 1e3,
-            "core_share_at_4000_lines_s_4_views": spent / lines * 16_000 / 1e9}  # fmt: skip
+@contextmanager
+def _screen(bundle: Bundle, settings: LaneSettings) -> Iterator[tuple[Screen, EngineUsed]]:
+    if settings.engine == NULL:
+        yield nothing_found, EngineUsed(NULL, "", 0)
+        return
+    with warm_detector(bundle, settings.engine, settings.threads) as (detector, used):
+        yield detector.detect_window, used
 
 
-@contextlib.contextmanager
-def _beside(load: str) -> Iterator[None]:
-    """Something that computes meanwhile."""
-    stop = threading.Event()
-    if load == "neighbour":
-        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
-            try:
-                yield
-            finally:
-                neighbour.kill()
-    elif load == "python":
-        thread = threading.Thread(target=_spin, args=(stop,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-    else:
+def nothing_found(planes: U8) -> Detections:
+    """The answer of the null engine."""
+    return Detections.empty()
+
+
+@contextmanager
+def _beside(kind: str) -> Iterator[None]:
+    with ExitStack() as stack:
+        if kind == "process":
+            process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
+            process.start()
+            stack.callback(process.join)
+            stack.callback(process.terminate)
+        elif kind == "thread":
+            stop = threading.Event()
+            thread = threading.Thread(target=_spin, args=(stop,), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(stop.set)
         yield
 
 
-def _spin(stop: threading.Event) -> None:
-    count = 0
-    while not stop.is_set():
-        count += 1
+def _spin(stop: threading.Event | None = None) -> None:
+    """Work in Python, as somebody else's program does."""
+    number = 1
+    while stop is None or not stop.is_set():
+        for _ in range(10_000):
+            number = number * 1103515245 % 2147483648
 
 
 def _run(
-    detector: Detector,
-    bank: list[Strip],
-    correction: FlatField,
-    load: str,
-    speed: float,
-    lanes: int,
-) -> dict[str, Any]:  # fmt: skip
-    config = LaneConfig.for_model(detector.spec)
-    log = EngineLog(detector.detect_window)
-    scale = BANK_SPEED / speed
-    strips = [dataclasses.replace(s, captured_ns=round(s.captured_ns * scale)) for s in bank]
-    begun, wall, rss = os.times(), time.monotonic(), _rss_mb()
-    with _beside(load):
-        cores, reports = _drive(log, strips, correction, config, lanes)
-    ended, wall_s = os.times(), time.monotonic() - wall
-    spent = ended.user + ended.system - begun.user - begun.system
-    engine_ns = [end - begin for begin, end in log.spans]
-    row = {
-        "load": load, "speed_m_s": speed, "lanes": lanes,
-        **_totals(reports),
-        "latency_ms": summary([d.latency_ns for r in reports for d in r.decisions]),
-        "cpu_share": spent / wall_s,
-        "rss_mb": {"start": rss, "end": _rss_mb()},
-        "engine_ms": summary(engine_ns),
-    }  # fmt: skip
-    for part in dataclasses.fields(Times):
-        row[f"{part.name}_ms"] = summary([n for c in cores for n in getattr(c.times, part.name)])
-    added = [n for core in cores for n in core.times.added]
-    if added and engine_ns:
-        row["added_share_of_engine"] = float(np.median(added) / np.median(engine_ns))
-    return row
+    belts: Sequence[BankBelt], screen: Screen, correction: FlatField, config: LaneConfig
+) -> dict[str, Any]:
+    """The figures of some lanes on one engine, all in real time."""
+    clock = MonotonicClock()
+    watches = [Stopwatch(clock) for _ in belts]
+    # Who is served is known by the planes: one stopwatch books the engine for all lanes.
+    engine = SharedEngine(Ladder(watches[0].timed(screen), (), clock=clock), clock.now_ns)
+    lanes, publishers, cores = [], [], []
+    for watch in watches:
+        watch.share(watches[0])
+        steering = Steering()
+        core = TimedCore(correction, config, watch)
+        publisher = Publisher(watch.on_decision, None, None, steering.vitals)
+        lanes.append(RealTimeLane(core, engine, publisher, clock, config, steering))
+        publishers.append(publisher)
+        cores.append(core)
+    rss, wall, cpu = _rss_mb(), time.monotonic(), time.process_time()
+    with ThreadPoolExecutor(len(lanes), thread_name_prefix="xedge-bench") as pool:
+        done = [
+            pool.submit(lane.run, Steady(belt)) for lane, belt in zip(lanes, belts, strict=True)
+        ]
+        for one in done:
+            one.result()
+    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    reports = [p.report(c, True) for p, c in zip(publishers, cores, strict=True)]
+    return _figures(reports, watches, wall, cpu) | {"rss_mb": {"start": rss, "end": _rss_mb()}}
 
 
-def _drive(
-    log: EngineLog, strips: list[Strip], correction: FlatField, config: LaneConfig, lanes: int
-) -> tuple[list[ProbedCore], list[LaneReport]]:
-    clocks = [ProbeClock() for _ in range(lanes)]
-    cores = [ProbedCore(correction, config, log, clock) for clock in clocks]
-    publishers = [Publisher(core.published, None) for core in cores]
-    engine = SharedEngine(Ladder(log, clock=clocks[0]), clocks[0].now_ns)
-    threads = [
-        threading.Thread(
-            target=RealTimeLane(core, engine, publisher, clock, config, Steering()).run,
-            args=(clock.watched(strips),),
-        )
-        for core, publisher, clock in zip(cores, publishers, clocks, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return cores, [p.report(c, True) for p, c in zip(publishers, cores, strict=True)]
-
-
-def _totals(reports: list[LaneReport]) -> dict[str, Any]:
-    """The books of all lanes together."""
+def _figures(
+    reports: Sequence[LaneReport], watches: Sequence[Stopwatch], wall: float, cpu: float
+) -> dict[str, Any]:
+    ledgers = [report.ledger for report in reports]
+    refused: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
     for report in reports:
+        refused.update({cause.name: n for cause, n in report.ledger.refused_lines.items()})
         reasons.update({reason.name: n for reason, n in report.tally.reasons.items() if n})
-        lost.update({str(c.value): n for c, n in report.ledger.refused_lines.items() if n})
-    books = [report.ledger for report in reports]
+    engine = watches[0].engine
+
+    def all_of(name: str) -> list[int]:
+        return [sample for watch in watches for sample in getattr(watch, name)]
+
+    overhead = [sample for watch in watches for sample in watch.overhead_ns()]
+    added, work = percentiles(overhead), percentiles(engine)
     return {
-        "bags": sum(b.bags_in for b in books),
-        "decisions": sum(b.decisions for b in books),
-        "late": sum(r.late for r in reports),
+        "bags": sum(ledger.bags_in for ledger in ledgers),
+        "decisions": sum(ledger.decisions for ledger in ledgers),
+        "late": sum(report.late for report in reports),
         "not_cleared_by_reason": dict(reasons),
-        "lines_in": sum(b.lines_in for b in books),
-        "lines_used": sum(b.lines_in for b in books) - sum(lost.values()),
-        "lines_lost_by_cause": dict(lost),
-        "ledger_balanced": all(b.balanced for b in books),
+        "lines_in": sum(ledger.lines_in for ledger in ledgers),
+        "lines_used": sum(ledger.bag_lines + ledger.gap_lines for ledger in ledgers),
+        "lines_lost_by_cause": dict(refused),
+        "ledger_balanced": all(ledger.balanced for ledger in ledgers),
+        "latency_ms": percentiles(all_of("latencies")),
+        "engine_ms": work,
+        "added_ms": added,
+        "added_share": added["p50"] / work["p50"] if added["n"] and work["p50"] else None,
+        "strip_ms": percentiles(all_of("strips")),
+        "window_ms": percentiles(all_of("windows")),
+        "answer_ms": percentiles(all_of("answers")),
+        "decision_ms": percentiles(all_of("decisions")),
+        "cpu_share": cpu / wall,
+        "core_share": sum(report.core_s for report in reports) / wall,
+        "seconds": wall,
     }
 
 
-def _rss_mb() -> float:
-    """Most memory that the process ever held, MiB: what grows shows, what is freed does not."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _ingest(bank: Sequence[Stretch], correction: FlatField, config: LaneConfig) -> dict[str, Any]:
+    """Processor time of four views' lines at 4,000 lines/s each, as lanes without an engine."""
+    belts = [
+        Belt(source=BankBelt(bank, (), seed=k, seconds=2.0, line_ns=1e9 / INGEST_LINES_S),
+             flat_field=correction, config=config, keep=1)
+        for k in range(INGEST_VIEWS)
+    ]  # fmt: skip
+    cpu = time.process_time()
+    reports = run_lanes(belts, nothing_found)
+    cpu = time.process_time() - cpu
+    seconds = max(report.belt_s for report in reports)
+    return {
+        "lines_s": INGEST_LINES_S,
+        "views": INGEST_VIEWS,
+        "elements": correction.elements,
+        "belt_s": seconds,
+        "lines_in": sum(report.ledger.lines_in for report in reports),
+        "core_share": cpu / seconds,
+    }
+
+
+def _rss_mb() -> float | None:
+    """Resident memory of this process, MiB; None where the system does not say."""
+    held = resident_bytes(os.getpid())
+    return None if held is None else held / 2**20

@@ -1,78 +1,114 @@
-"""`xedge bench lane`: what the command reads and prints."""
+"""`xedge bench lane`: lanes in real time, and what they add around their engine."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from xedge.bundle import open_bundle
-from xedge_benchmarks.lane import LOADS, LaneSettings, bench_lane
+from xedge_benchmarks.lane import BESIDE, LaneSettings, bench_lane
 from xedge_benchmarks.record import keep_record
 
-PARTS = ("acquisition", "core", "timer", "decision", "added", "latency", "engine")
+QUICK_S = 5.0
 
 
 @click.command()
-@click.option("--engine", default="auto", show_default=True, help="The engine to run.")
-@click.option("--speed", "speeds", multiple=True, type=click.FloatRange(0.05, 2.5),
-              default=(0.2, 0.5, 1.0, 2.5),
-              show_default=True, help="Of the belt, m/s.")  # fmt: skip
-@click.option("--lanes", "lanes", multiple=True, type=click.IntRange(1, 8), default=(1,),
-              show_default=True, help="Lanes on one engine.")  # fmt: skip
-@click.option("--bags", type=click.IntRange(min=1), default=12, show_default=True,
-              help="Bags on each belt.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--quick", is_flag=True, help="One bag at the highest speed: whether it runs.")
-@click.option("--jitter", is_flag=True, help="Beside busy neighbours as well.")
+@click.option("--engine", default="auto", show_default=True,
+              help="A back end, auto, or null: an engine that answers at once.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), help="Of the engine; else all cores but one.")
+@click.option("--speed", "speeds", type=click.FloatRange(0.01, 5), multiple=True,
+              help="m/s; may be repeated.  [default: 0.2, 0.5, 1, 2.5]")  # fmt: skip
+@click.option("--lanes", type=click.IntRange(1, 8), multiple=True,
+              help="Lanes on the engine; may be repeated.  [default: 1, 2]")  # fmt: skip
+@click.option("--beside", type=click.Choice(BESIDE), multiple=True,
+              help="What keeps a core busy meanwhile; may be repeated.  [default: nothing]"
+              )  # fmt: skip
+@click.option(
+    "--jitter",
+    is_flag=True,
+    help="At 0.5 m/s, one lane, beside nothing, a process, and a Python thread.",
+)
+@click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True,
+              help="Of each run.")  # fmt: skip
+@click.option("--quick", is_flag=True, help=f"{QUICK_S:g} s a run.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--bundle", "bundle_path", type=click.Path(path_type=Path),
               help="The model; without it, the bundle that xedge ships.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder of the records.")  # fmt: skip
+              help="Folder of the records; without it, benchmarks/results.")  # fmt: skip
 @click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def lane(
-    engine: str, speeds: tuple[float, ...], lanes: tuple[int, ...], bags: int, seed: int,
-    quick: bool, jitter: bool, bundle_path: Path | None, threads: int | None, out: Path | None,
-    scratch: bool, as_json: bool,
-) -> None:  # fmt: skip
-    """Feed lanes on schedule: what they add around the engine, what is late, what is lost.
+    engine: str,
+    threads: int | None,
+    speeds: tuple[float, ...],
+    lanes: tuple[int, ...],
+    beside: tuple[str, ...],
+    jitter: bool,
+    seconds: float,
+    quick: bool,
+    seed: int,
+    bundle_path: Path | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    """Run lanes on the machine's clock: how late decisions are, and what the lane adds.
+
+    Open loop: a belt of pre-rendered bags sends its lines when they are due, whether the lane is
+    ready or not. "added" is what each window waited around the engine: from its last line, or
+    from the engine's end with another window, to the engine's start, and from the answer to the
+    core. Percentiles need enough samples and are missing below that.
 
     \b
     Examples:
-      xedge bench lane --speed 0.5 --lanes 1 --lanes 4
-      xedge bench lane --jitter --speed 0.5
+      xedge bench lane --quick --scratch
+      xedge bench lane --speed 0.5 --lanes 1 --lanes 8
+      xedge bench lane --jitter --seconds 120
     """  # noqa: D301  # click wants the character, not a backslash
-    settings = LaneSettings(
-        engine=engine, speeds=(max(speeds),) if quick else speeds, lanes=lanes,
-        bags=1 if quick else bags, seed=seed, threads=threads, loads=LOADS if jitter else LOADS[:1],
+    settings = LaneSettings(engine=engine, threads=threads, seed=seed,
+                            seconds=QUICK_S if quick else seconds)  # fmt: skip
+    if jitter:
+        settings = replace(settings, speeds_m_s=(0.5,), lanes=(1,), beside=BESIDE)
+    settings = replace(
+        settings, speeds_m_s=speeds or settings.speeds_m_s, lanes=lanes or settings.lanes,
+        beside=beside or settings.beside,
     )  # fmt: skip
-    record = bench_lane(open_bundle(bundle_path), settings)
+    console = Console(stderr=True, quiet=as_json)
+    with console.status("") as status:
+        record = bench_lane(open_bundle(bundle_path), settings, status.update)
     path = keep_record(record, out, scratch=scratch)
     if as_json:
         click.echo(record.to_json(), nl=False)
         return
-    table = Table("beside", "m/s", "lanes", "ms", "N", "p50", "p99", "p99.9", "max")
     console = Console(highlight=False, markup=False)
-    for row in record.results["runs"]:
-        for part in PARTS:
-            times = row[f"{part}_ms"]
-            cells = ("-" if times[k] is None else f"{times[k]:.2f}"
-                     for k in ("p50", "p99", "p99.9", "max"))  # fmt: skip
-            table.add_row(row["load"], f"{row['speed_m_s']:g}", str(row["lanes"]), part,
-                          str(times["n"]), *cells)  # fmt: skip
-    console.print(table)
-    for row in record.results["runs"]:
-        console.print(
-            f"{row['load']}, {row['speed_m_s']:g} m/s, {row['lanes']} lanes: "
-            f"{row['late']} late of {row['decisions']}, CPU {row['cpu_share']:.2f} cores, "
-            f"ledger {'balanced' if row['ledger_balanced'] else 'NOT BALANCED'}"
-        )
-    ingest = record.results["ingest"]["core_share_at_4000_lines_s_4_views"]
-    console.print(f"4,000 lines/s of 4 views: {ingest:.1%} of a core")
+    _print(record.results, console)
     for note in record.notes:
         console.print(f"note: {note}")
     console.print(f"record: {path}", soft_wrap=True)
+
+
+def _print(results: dict[str, Any], console: Console) -> None:
+    table = Table("m/s", "lanes", "beside", "bags", "late", "decision, ms", "engine, ms",
+                  "added, ms", "CPU", caption="p50 / p99 / p99.9 / max")  # fmt: skip
+    for run in results["runs"]:
+        table.add_row(
+            f"{run['speed_m_s']:g}", str(run["lanes"]), run["beside"], str(run["bags"]),
+            str(run["late"]), _cell(run["latency_ms"]), _cell(run["engine_ms"]),
+            _cell(run["added_ms"]), f"{run['cpu_share']:.2f}",
+        )  # fmt: skip
+    console.print(table)
+    ingest = results["ingest"]
+    console.print(f"engine: {results['engine']}; {ingest['views']} views of {ingest['lines_s']} "
+                  f"lines/s, {ingest['elements']} elements, without an engine: "
+                  f"{ingest['core_share']:.1%} of one core")  # fmt: skip
+
+
+def _cell(figures: dict[str, Any]) -> str:
+    names = ("p50", "p99", "p99.9", "max")
+    return " / ".join("-" if figures[k] is None else f"{figures[k]:.3g}" for k in names)

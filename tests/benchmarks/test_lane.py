@@ -1,23 +1,62 @@
-"""`xedge bench lane`: books and samples; how long anything takes is no matter here."""
+"""`xedge bench lane` from end to end on a quick model; what it measures is not asserted."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from click.testing import CliRunner
-from xedge_benchmarks.lane_command import lane
+import pytest
+from click.testing import CliRunner, Result
+from xedge_benchmarks.lane import LaneSettings
+
+from xedge.cli import main
+from xedge.errors import ConfigError
+
+RUN = {
+    "speed_m_s", "lanes", "beside", "bags", "decisions", "late", "not_cleared_by_reason",
+    "lines_in", "lines_used", "lines_lost_by_cause", "ledger_balanced", "latency_ms", "engine_ms",
+    "added_ms", "added_share", "strip_ms", "window_ms", "answer_ms", "decision_ms", "cpu_share",
+    "core_share", "seconds", "rss_mb",
+}  # fmt: skip
 
 
-def test_a_record_has_the_books_and_no_percentile_of_too_few(tmp_path: Path) -> None:
-    arguments = ["--quick", "--scratch", "--out", str(tmp_path), "--json"]
-    done = CliRunner().invoke(lane, arguments, catch_exceptions=False)
-    assert done.exit_code == 0
-    results = json.loads(done.stdout)["results"]
-    (row,) = results["runs"]
-    assert row["bags"] == row["decisions"] == 1
-    assert row["ledger_balanced"]
-    assert row["lines_in"] == row["lines_used"] == results["ingest"]["lines"]
-    assert row["acquisition_ms"]["n"] == row["core_ms"]["n"] > 0
-    assert row["latency_ms"]["n"] == 1
-    assert row["latency_ms"]["p99"] is None
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, ["bench", "lane", *map(str, args)], catch_exceptions=False)
+
+
+def test_two_lanes_on_one_engine(quick_bundle_path: Path, tmp_path: Path) -> None:
+    result = run(
+        "--speed", 2.5, "--lanes", 2, "--seconds", 1, "--bundle", quick_bundle_path, "--threads", 1,
+        "--out", tmp_path, "--scratch", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    (stored,) = (tmp_path / "scratch").glob("*-lane-*.json")
+    assert json.loads(stored.read_text()) == record
+    (figures,) = record["results"]["runs"]
+    assert set(figures) == RUN
+    assert figures["bags"] == figures["decisions"] == figures["latency_ms"]["n"] >= 2
+    assert figures["ledger_balanced"]
+    assert figures["lines_in"] == figures["lines_used"] + sum(
+        figures["lines_lost_by_cause"].values()
+    )
+    assert figures["added_ms"]["n"] <= figures["engine_ms"]["n"]
+    assert record["results"]["ingest"]["lines_in"] >= 4 * 2 * 4000
+
+
+def test_beside_a_busy_thread_for_people(quick_bundle_path: Path, tmp_path: Path) -> None:
+    result = run(
+        "--engine", "null", "--speed", 2.5, "--lanes", 1, "--beside", "thread", "--seconds", 1,
+        "--bundle", quick_bundle_path, "--out", tmp_path, "--scratch",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "thread" in result.stdout
+    assert "4 views of 4000 lines/s" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"speeds_m_s": ()}, {"lanes": (0,)}, {"beside": ("radio",)}, {"seconds": -1.0}]
+)
+def test_what_cannot_be_measured_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="measured"):
+        LaneSettings(**wrong)  # type: ignore[arg-type]
