@@ -14,6 +14,7 @@ from xedge.bundle import open_bundle
 from xedge_benchmarks.bus_command import buses
 from xedge_benchmarks.lane_command import lane
 from xedge_benchmarks.record import BenchRecord, keep_record
+from xedge_benchmarks.speed_command import speed
 from xedge_benchmarks.study_command import studies
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -306,5 +307,6 @@ def _print_end(console: Console, record: BenchRecord, path: Path) -> None:
 
 
 bench.add_command(studies)
+bench.add_command(speed)
 bench.add_command(buses)
 bench.add_command(lane)

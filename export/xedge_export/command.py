@@ -18,6 +18,7 @@ from xedge.packing import own_licence
 from xedge.train.progress import Meter
 from xedge_export.checking import Report, parity_of, refuse_difference
 from xedge_export.contract import Stage
+from xedge_export.one_backward import Decision, with_one_backward
 from xedge_export.pack import pack, refuse_pictures
 from xedge_export.probes import planes_for
 from xedge_export.to_onnx import Exported, export_checkpoint, export_model
@@ -42,6 +43,9 @@ FEWEST_WINDOWS = 2
               show_default=True, help="With the label-aware step, or without.")  # fmt: skip
 @click.option("--precision", default="fp32", show_default=True,
               help="fp32, fp16, or both with a comma; a bundle always has fp32.")  # fmt: skip
+@click.option("--one-backward", type=click.IntRange(min=1), metavar="BAGS",
+              help="One backward pass for two at levels where the gradients on BAGS are so small "
+              "that it changes nothing.")  # fmt: skip
 @click.option("--check", type=click.IntRange(min=0), default=4, show_default=True,
               help="Bags to compare with PyTorch.")  # fmt: skip
 @click.option("--pictures", type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -60,6 +64,7 @@ def export(
     out: Path | None,
     stage: str,
     precision: str,
+    one_backward: int | None,
     check: int,
     pictures: Path | None,
     engine: str,
@@ -81,8 +86,10 @@ def export(
     if everything == (checkpoint is not None) or out is None:
         raise click.UsageError("Give a CHECKPOINT or --all, and where it goes with --out.")
     if everything:
-        if pictures or licence or stage != Stage.REFINED.value:
-            raise click.UsageError("--all has no use for --pictures, --licence or --stage.")
+        if pictures or licence or one_backward or stage != Stage.REFINED.value:
+            raise click.UsageError(
+                "--all has no use for --pictures, --licence, --one-backward or --stage."
+            )
         entries = [entry for entry in zoo(runs) if entry.exportable]
         _export_all(entries, out, check, engine, as_json)
         return
@@ -92,6 +99,10 @@ def export(
     exported = export_model(checkpoint, Stage(stage))
     if out.suffix == ".xedge":
         refuse_pictures(exported.checkpoint.recipe)
+    decisions: list[Decision] = []
+    if one_backward:
+        planes = planes_for(exported.checkpoint.recipe, one_backward, pictures)
+        exported, decisions = with_one_backward(exported, planes)
     report = None
     if check:
         report = parity_of(exported, engine, check, Meter(quiet=as_json), pictures)
@@ -106,7 +117,7 @@ def export(
         text = licence.read_text(encoding="utf-8") if licence else own_licence()
         today = datetime.datetime.now(datetime.timezone.utc).date()
         digest = pack(exported, out, text, today, models)
-    _print(exported, out, digest, report, as_json)
+    _print(exported, out, digest, report, decisions, as_json)
 
 
 def _write_graphs(models: dict[str, bytes], out: Path) -> str:
@@ -180,7 +191,12 @@ def _print_zoo(records: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _print(
-    exported: Exported, out: Path, digest: str, report: Report | None, as_json: bool
+    exported: Exported,
+    out: Path,
+    digest: str,
+    report: Report | None,
+    decisions: list[Decision],
+    as_json: bool,
 ) -> None:
     record = {
         "file": str(out),
@@ -189,6 +205,7 @@ def _print(
         "stage": exported.spec.stage,
         "nodes": exported.nodes,
         "parity": dataclasses.asdict(report) if report else None,
+        "backward": [dataclasses.asdict(decision) for decision in decisions],
     }
     if as_json:
         click.echo(json.dumps(record))
@@ -197,8 +214,11 @@ def _print(
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for name, value in record.items():
-        if name != "parity":
+        if name not in ("parity", "backward"):
             table.add_row(name, str(value))
     for name, value in (dataclasses.asdict(report) if report else {}).items():
         table.add_row(f"parity: {name.replace('_', ' ')}", str(value))
+    for d in decisions:
+        passes = "one backward pass" if d.one else "two backward passes"
+        table.add_row(d.scope, f"{passes}: gradients up to {d.seen:.2g}, limit {d.limit:.2g}")
     Console().print(table)

@@ -10,8 +10,9 @@ replaced by its derivative with saved values of the first pass, last layer first
     GN     dL/dv = inv_std * (h - mean(h) - xhat * mean(h * xhat)),  h = gamma * dL/dn
     conv   dL/da of the layer before = conv(dL/dv, W rotated)
 
-with means over each group of channels and all locations, because GroupNorm's statistics couple
-every location of a level. The step needs the gradients of two scores, the label's and the
+where each gamma is in the rotated kernel that gives dL/da: it and the ReLU's mask commute. Means
+are over each group of channels and all locations, because GroupNorm's statistics couple every
+location of a level. The step needs the gradients of two scores, the label's and the
 misleading one's (Zhao et al., IEEE TIFS 2022, equation 5). Both have the same first pass and each
 derivative is linear in its seed, so they run as one batch of two; one whose coefficient in equation
 7 is 0 is left out. LAreg (equation 6) does the same through the regression tower, with the best
@@ -31,13 +32,18 @@ from xedge.models.dense import DenseHead
 from xedge.models.label_aware import Coefficients, apply_update
 
 
-def adjoint_kernel(weight: Tensor) -> Tensor:
+def adjoint_kernel(weight: Tensor, before: nn.GroupNorm | None) -> Tensor:
     """The kernel whose convolution is the adjoint of ``weight``'s, ``[in, out, 3, 3]``.
+
+    What comes out is multiplied by the gamma of the norm before the convolution, if there is one.
 
     An odd kernel with stride 1 and half padding only: transposed convolution is then an
     ordinary one with the kernel rotated and its channel axes swapped, which runtimes run faster.
     """
-    return weight.detach().flip(2, 3).transpose(0, 1).contiguous()
+    rotated = weight.detach().flip(2, 3).transpose(0, 1)
+    if before is not None:
+        rotated = rotated * before.weight.detach()[:, None, None, None]
+    return rotated.contiguous()
 
 
 class Normalised(NamedTuple):
@@ -76,24 +82,27 @@ class ForwardLayer(nn.Module):
 
 
 class BackwardLayer(nn.Module):
-    """Derivative of a `ForwardLayer`: from the gradient of its output to that of its input."""
+    """Derivative of a `ForwardLayer`: from the gradient of its output to that of its input.
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.GroupNorm) -> None:
+    Both gradients are multiplied by the gamma of the norm before them, where there is one.
+    """
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.GroupNorm, before: nn.GroupNorm | None) -> None:
         super().__init__()
         self.groups = norm.num_groups
-        self.gamma = nn.Parameter(norm.weight.detach().reshape(1, -1, 1, 1))
-        self.adjoint = nn.Parameter(adjoint_kernel(conv.weight))
+        self.adjoint = nn.Parameter(adjoint_kernel(conv.weight, before))
 
     def forward(self, gradient: Tensor, saved: Normalised) -> Tensor:
         """Gradient with respect to the layer's input, ``[M, F, H, W]``.
 
         Args:
-            gradient: Gradient with respect to the layer's output, ``[M, F, H, W]``, where M is
-                the batch of the saved values or, when that is one, any number.
+            gradient: Gamma times the gradient with respect to the layer's output,
+                ``[M, F, H, W]``, where M is the batch of the saved values or, when that is one,
+                any number.
             saved: The forward pass.
         """
         through_relu = gradient * (saved.before_relu > 0).to(gradient.dtype)
-        h = (through_relu * self.gamma).reshape(gradient.shape[0], self.groups, -1)
+        h = through_relu.reshape(gradient.shape[0], self.groups, -1)
         along_mean = h.mean(2, keepdim=True)
         along_xhat = (h * saved.xhat).mean(2, keepdim=True)
         dv = saved.inv_std * (h - along_mean - saved.xhat * along_xhat)
@@ -148,10 +157,11 @@ class UnrolledLabelAware(nn.Module):
         self.forward_layers = nn.ModuleList(ForwardLayer(c, n) for c, n in pairs)  # type: ignore[arg-type]
         self.predict = head.reg if by_bins else head.cls
         self.one_hot = OneHotArgmax(self.predict.out_channels, head.config.label_parts)
-        self.predict_adjoint = nn.Parameter(adjoint_kernel(self.predict.weight))
+        norms: list[nn.GroupNorm] = [n for _, n in pairs]  # type: ignore[misc]
+        self.predict_adjoint = nn.Parameter(adjoint_kernel(self.predict.weight, norms[-1]))
         self.backward_layers = nn.ModuleList(
-            BackwardLayer(c, n)  # type: ignore[arg-type]
-            for c, n in reversed(pairs)
+            BackwardLayer(c, n, before)  # type: ignore[arg-type]
+            for (c, n), before in reversed(list(zip(pairs, [None, *norms], strict=False)))
         )
 
     def first_pass(self, x: Tensor) -> tuple[Tensor, list[Normalised]]:

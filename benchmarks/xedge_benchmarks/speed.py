@@ -1,0 +1,264 @@
+"""`xedge bench speed`: what mechanisms and precisions cost, in turn, with the goals beside.
+
+A table is a list of contenders; each is compared with the first of its group. Time on the clock is
+what counts on a quiet machine, processor time what is left to say on a busy one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from xedge import engines
+from xedge.engines.threads import physical_cores
+from xedge.errors import ConfigError
+from xedge_benchmarks.contenders import engine_contender
+from xedge_benchmarks.interleave import (
+    Contender,
+    CpuTimes,
+    foreign_load_note,
+    interleave,
+    summarize,
+)
+from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.speed_graphs import (
+    Shelf,
+    Subject,
+    by_onnxruntime,
+    noise,
+    on_integers,
+    one_backward,
+    sides,
+)
+
+EAGER: Final = "torch-eager"
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES: Final = 1 << 30
+
+_R50 = ("data.height=640", "data.width=640", "model.pyramid.pretrained=false")
+_VGG = ("model.trunk.pretrained=false",)
+ATSS: Final = Subject("atss-r50", _R50)
+ATSS_LA: Final = Subject("atss-r50", (*_R50, "model.label_aware=true"))
+SSD: Final = Subject("ssd300-vgg16", _VGG)
+SSD_DOAM: Final = Subject("ssd300-vgg16-doam", _VGG)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender.
+
+    Attributes:
+        name: Of the row.
+        subject: The model.
+        engine: A back end, or `EAGER` for the model in PyTorch.
+        form: What is done to the float32 graph, a key of `FORMS_OF`.
+        against: Row of the same table that it is compared with; empty for the first one.
+    """
+
+    name: str
+    subject: Subject
+    engine: str
+    form: str = "fp32"
+    against: str = ""
+
+
+FORMS_OF: Final[Mapping[str, Callable[[bytes], bytes]]] = MappingProxyType(
+    {
+        "fp32": lambda model: model,
+        "one-backward": one_backward,
+        "int8": lambda model: on_integers(model, "int8"),
+        "int8-u8s8": lambda model: on_integers(model, "int8-u8s8"),
+        "int8-onnxruntime": by_onnxruntime,
+    }
+)
+
+
+def _overheads(plain: Subject, more: Subject, name: str, forms: Mapping[str, str]) -> list[Row]:
+    rows = []
+    for form, engine in forms.items():
+        first = f"plain, {engine} {form}"
+        rows += [Row(first, plain, engine, form, first),
+                 Row(f"{name}, {engine} {form}", more, engine, form, first)]  # fmt: skip
+    return rows
+
+
+def _label_aware(engine: str) -> list[Row]:
+    first = f"plain, {engine}"
+    return [
+        Row(first, ATSS, engine, "fp32", first),
+        Row(f"LA, two backward passes, {engine}", ATSS_LA, engine, "fp32", first),
+        Row(f"LA, one backward pass, {engine}", ATSS_LA, engine, "one-backward", first),
+    ]
+
+
+TABLES: Final[Mapping[str, tuple[Row, ...]]] = MappingProxyType(
+    {
+        "atss": (
+            Row("PyTorch eager fp32", ATSS, EAGER),
+            Row("ONNX Runtime fp32", ATSS, "onnxruntime"),
+            Row("OpenVINO fp32", ATSS, "openvino"),
+            Row("ONNX Runtime's own INT8", ATSS, "onnxruntime", "int8-onnxruntime"),
+            Row("ONNX Runtime, int8-u8s8", ATSS, "onnxruntime", "int8-u8s8"),
+            Row("OpenVINO, int8", ATSS, "openvino", "int8"),
+        ),
+        "label-aware": tuple(_label_aware("openvino") + _label_aware("onnxruntime")),
+        "doam": tuple(
+            _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "openvino", "int8": "openvino"})
+            + _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "onnxruntime"})
+        ),
+    }
+)
+"""Name of a table to its rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedSettings:
+    """How rows are measured.
+
+    Attributes:
+        rounds: How often each is timed.
+        warmup: Untimed rounds beforehand.
+        threads: Threads of one run; None for every physical core.
+    """
+
+    rounds: int = 15
+    warmup: int = 2
+    threads: int | None = None
+
+
+@dataclass
+class _WithProcessorTime:
+    """A contender's call that notes the processor time of this process for each."""
+
+    run: Callable[[], object]
+    spent_ns: list[int] = field(default_factory=list)
+
+    def __call__(self) -> None:
+        before = time.process_time_ns()
+        self.run()
+        self.spent_ns.append(time.process_time_ns() - before)
+
+
+def rows_of(name: str) -> tuple[Row, ...]:
+    """The rows of a table.
+
+    Raises:
+        ConfigError: When there is no such table.
+    """
+    if name not in TABLES:
+        raise ConfigError("there is no such table", expected=", ".join(TABLES), found=repr(name))
+    return TABLES[name]
+
+
+def bench_speed(
+    name: str,
+    settings: SpeedSettings = SpeedSettings(),
+    graphs: Path | None = None,
+    only: str = "",
+) -> BenchRecord:
+    """A record of one table; ``results`` has a row a contender, in milliseconds.
+
+    Args:
+        name: Of the table, see `TABLES`.
+        settings: Rounds and threads.
+        graphs: Folder to keep graphs in.
+        only: Leave out rows without this in their engine; rows they are compared with stay.
+
+    Raises:
+        ConfigError: When there is no such table, or no such row.
+        EngineError: When an engine is absent or refuses a graph.
+    """
+    rows = [row for row in rows_of(name) if only in row.engine]
+    if not rows:
+        raise ConfigError("the table has no such row", found=repr(only))
+    _keep_memory()
+    digests: dict[str, str] = {}
+    with ExitStack() as stack:
+        calls = [_WithProcessorTime(_contender(row, settings, Shelf(graphs), stack, digests).run)
+                 for row in rows]  # fmt: skip
+        contenders = [Contender(row.name, call) for row, call in zip(rows, calls, strict=True)]
+        before = CpuTimes.now()
+        samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
+        foreign = before.foreign_cores(CpuTimes.now())
+    spent = np.array([call.spent_ns[settings.warmup :] for call in calls]).T
+    return new_record(
+        f"speed-{name}",
+        models=digests,
+        settings=dataclasses.asdict(settings) | {"only": only},
+        results={"rows": _results(rows, samples, spent)},
+        notes=foreign_load_note(foreign),
+    )
+
+
+def _results(rows: Sequence[Row], samples: Any, spent: Any) -> list[dict[str, Any]]:
+    names = [row.name for row in rows]
+    found = []
+    for index, row in enumerate(rows):
+        first = names.index(row.against) if row.against in names else 0
+        pair = [first, index]
+        wall, cpu = (summarize([names[k] for k in pair], times[:, pair])[1]
+                     for times in (samples, spent))  # fmt: skip
+        found.append(
+            dataclasses.asdict(wall)
+            | {
+                "engine": row.engine,
+                "form": row.form,
+                "against": names[first],
+                "cpu_median_ms": cpu.median_ms,
+                "cpu_ratio": cpu.ratio,
+                "cpu_ratio_low": cpu.ratio_low,
+                "cpu_ratio_high": cpu.ratio_high,
+            }
+        )
+    return found
+
+
+def _contender(
+    row: Row, settings: SpeedSettings, shelf: Shelf, stack: ExitStack, digests: dict[str, str]
+) -> Contender:
+    if row.engine == EAGER:
+        return _eager(row, settings)
+    subject, key = row.subject, "-".join((row.subject.recipe, *row.subject.changes[3:]))
+    plain = shelf.take(_file_name(key), subject.graph)
+    model = shelf.take(_file_name(f"{key}-{row.form}"), lambda: FORMS_OF[row.form](plain))
+    digests[row.name] = hashlib.sha256(model).hexdigest()
+    engine = engines.load(model, row.engine, settings.threads)
+    stack.enter_context(closing(engine))
+    return engine_contender(row.name, engine, [noise(*sides(model))[0][None]])
+
+
+def _file_name(key: str) -> str:
+    return key.replace("=", "-").replace("/", "-")
+
+
+def _eager(row: Row, settings: SpeedSettings) -> Contender:
+    module, spec = row.subject.deployed()
+    torch.set_num_threads(settings.threads or physical_cores())
+    planes = torch.from_numpy(noise(spec.height, spec.width)[0][None])
+
+    def run() -> None:
+        with torch.inference_mode():
+            module(planes)
+
+    return Contender(row.name, run)
+
+
+def _keep_memory() -> None:
+    """Nothing; let malloc keep what is freed: giving pages back slows large maps in PyTorch."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # not glibc
+        return
+    for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+        mallopt(threshold, KEPT_BYTES)

@@ -1,0 +1,87 @@
+"""`xedge bench speed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from xedge_benchmarks.record import BenchRecord, keep_record
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(
+    epilog="\b\nExamples:\n  xedge bench speed atss\n"
+    "  xedge bench speed label-aware --engine openvino --threads 1\n"
+    "  xedge bench speed start"
+)
+@click.argument("table", type=click.Choice(["atss", "label-aware", "doam", "start"]))
+@click.option("--engine", "only", default="", help="Rows of this engine alone.")
+@click.option("--rounds", type=click.IntRange(min=2), default=15, show_default=True)
+@click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
+@click.option("--graphs", type=_FOLDER,
+              help="Keep exported graphs here, and take those of this commit.")  # fmt: skip
+@click.option("--out", type=_FOLDER, help="Folder of the records.")
+@click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def speed(
+    table: str,
+    only: str,
+    rounds: int,
+    warmup: int,
+    threads: int | None,
+    graphs: Path | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    """Time what precisions and mechanisms cost, in turn, in wall and processor time.
+
+    atss: ResNet-50 at 640 x 640 in PyTorch and on each engine, fp32 and INT8. label-aware: LA on
+    it with two backward passes, and with one. doam: before SSD300. start: importing xedge and
+    starting a detector, and what an installation weighs. Weights are drawn, not trained.
+    """
+    if table == "start":
+        from xedge_benchmarks.start import bench_start
+
+        record = bench_start(rounds)
+    else:
+        from xedge_benchmarks.speed import SpeedSettings, bench_speed
+
+        settings = SpeedSettings(rounds=rounds, warmup=warmup, threads=threads)
+        record = bench_speed(table, settings, graphs, only)
+    path = keep_record(record, out, scratch=scratch)
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+        return
+    _print(record, path)
+
+
+def _print(record: BenchRecord, path: Path) -> None:
+    console = Console(highlight=False, markup=False)
+    rows: list[dict[str, Any]] = record.results["rows"]
+    if "cpu_ratio" in rows[0]:
+        table = Table("", "median ms", "ratio", "95 % interval", "processor ms", "ratio", "against")
+        for row in rows:
+            table.add_row(
+                row["name"],
+                f"{row['median_ms']:.1f}",
+                f"{row['ratio']:.3f}",
+                f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}",
+                f"{row['cpu_median_ms']:.1f}",
+                f"{row['cpu_ratio']:.3f}",
+                row["against"],
+            )
+    else:
+        table = Table("", "median", "least", "unit")
+        for row in rows:
+            table.add_row(row["name"], f"{row['median']:.3f}", f"{row['least']:.3f}", row["unit"])
+    console.print(table)
+    for note in record.notes:
+        console.print(f"note: {note}")
+    console.print(f"record: {path}", soft_wrap=True)

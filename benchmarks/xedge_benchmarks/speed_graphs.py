@@ -1,0 +1,139 @@
+"""The graphs of `xedge bench speed`, of recipes whose weights are drawn, and the model in PyTorch.
+
+Exporting a large model takes longer than timing it, so graphs can be kept in a folder; a file is
+named after the commit that made it, and one of other code is not taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from xedge_calibration.observe import observe
+from xedge_calibration.placement import FORMS, place
+from xedge_calibration.qdq import to_int8
+from xedge_export.contract import OUTPUTS
+from xedge_export.deployed import deploy
+from xedge_export.drawn import drawn_checkpoint
+from xedge_export.one_backward import merge, pairs
+from xedge_export.passes import finish
+from xedge_export.to_onnx import trace
+
+from xedge.provenance import code_version
+from xedge.spec import ModelSpec
+from xedge.train.recipe import load_recipe
+from xedge.types import U8
+
+WINDOWS = 2
+"""Windows of noise that ranges are taken from: scales do not change what a graph takes."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is timed.
+
+    Attributes:
+        recipe: Name of a shipped recipe.
+        changes: To it, ``key=value`` each; nothing is downloaded with ``pretrained`` off.
+    """
+
+    recipe: str
+    changes: tuple[str, ...] = ()
+
+    def deployed(self) -> tuple[torch.nn.Module, ModelSpec]:
+        """The model in PyTorch from planes to outputs, weights drawn, and its description."""
+        checkpoint = drawn_checkpoint(load_recipe(Path(self.recipe), list(self.changes))[1])
+        return deploy(checkpoint.model(), checkpoint.spec("0" * 64))
+
+    def graph(self) -> bytes:
+        """Its float32 graph as `xedge export` makes it."""
+        module, spec = self.deployed()
+        return _data(finish(trace(module, spec.height, spec.width, OUTPUTS[spec.kind]), spec))
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where graphs are kept.
+
+    Attributes:
+        folder: None keeps none.
+    """
+
+    folder: Path | None = None
+
+    def take(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """A graph by its name, from the folder or made."""
+        code = code_version()
+        if self.folder is None or code.dirty:
+            return make()
+        path = self.folder / f"{name}-{code.commit[:12].replace(' ', '-')}.onnx"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(make())
+        return path.read_bytes()
+
+
+def noise(height: int, width: int) -> list[U8]:
+    """Planes of noise, uint8 ``[3, height, width]``, always the same."""
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (3, height, width), dtype=np.uint8) for _ in range(WINDOWS)]
+
+
+def sides(model: bytes) -> tuple[int, int]:
+    """Height and width of a graph's planes."""
+    (planes,) = onnx.load_model_from_string(model).graph.input
+    _, _, height, width = (side.dim_value for side in planes.type.tensor_type.shape.dim)
+    return int(height), int(width)
+
+
+def on_integers(model: bytes, form: str) -> bytes:
+    """A graph in one of `xedge_calibration`'s forms, ranges from noise."""
+    graph = _graph(model)
+    tensors = place(graph.graph, FORMS[form]).tensors
+    histograms = observe(graph, tensors, noise(*sides(model)))
+    return _data(to_int8(graph, histograms, FORMS[form], "minmax"))
+
+
+def by_onnxruntime(model: bytes) -> bytes:
+    """A graph as ONNX Runtime's own static quantiser makes it: U8S8, weights by channel, QDQ."""
+    feeds = iter([{"planes": planes[None]} for planes in noise(*sides(model))])
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, U8] | None:
+            return next(feeds, None)
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            onnx.load_model_from_string(model),
+            path,
+            Reader(),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return path.read_bytes()
+
+
+def one_backward(model: bytes) -> bytes:
+    """A graph with LA's two backward passes made one, whatever its gradients: for timing alone."""
+    graph = _graph(model)
+    for scope, found in list(pairs(graph.graph)):
+        merge(graph.graph, scope, found)
+    return _data(graph)
+
+
+def _graph(model: bytes) -> ir.Model:
+    return ir.serde.deserialize_model(onnx.load_model_from_string(model))
+
+
+def _data(model: ir.Model) -> bytes:
+    data: bytes = ir.serde.serialize_model(model).SerializeToString()
+    return data
