@@ -44,7 +44,7 @@ def largest_gradient(share: float, number_format: str = "float32") -> float:
         number_format: What x' is stored in, a name of `ROUNDING`.
 
     >>> round(largest_gradient(2.0), 4), round(largest_gradient(2.0, "float16"), 4)
-    (0.0113, 0.2272)
+    (0.0113, 0.2271)
     """
     return float((CURVATURE * ROUNDING[number_format] / share) ** (1 / 3))
 
