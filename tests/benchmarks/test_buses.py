@@ -18,7 +18,7 @@ def test_a_record_has_the_times_of_every_bus(tmp_path: Path, role: str) -> None:
         port = free.getsockname()[1]
     file = tmp_path / "lane.toml"
     file.write_text(f'[source]\nkind = "simulated"\n[[bus]]\nkind = "modbus"\nrole = "{role}"\n'
-                    f"port = {port}\ntimeout_s = 10\n")  # fmt: skip
+                    f"port = {port}\ntimeout_s = 10\n[control]\nplc_limit_s = 10\n")  # fmt: skip
     arguments = [str(file), "--rounds", "3", "--scratch", "--out", str(tmp_path)]
     done = CliRunner().invoke(buses, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0

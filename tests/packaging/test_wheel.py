@@ -63,5 +63,5 @@ def test_commands_are_declared(wheel: Path) -> None:
     assert commands == {
         "demo", "record", "run", "serve", "sim-plc", "detect", "data", "pack", "sign", "verify",
         "inspect", "evaluate", "doctor", "dicos", "compile", "train", "explain", "export",
-        "calibrate", "bench",
+        "calibrate", "bench", "flatfield", "replay", "soak",
     }  # fmt: skip
