@@ -1,7 +1,8 @@
 """The rule in structured text does what the reference does, run by a small translator to Python.
 
-The translator knows the part of IEC 61131-3 that the file uses: DINT and UDINT wrap, as they do on
-the controllers that it names. It is no compiler: a vendor's own must still take the file.
+The translator knows the part of IEC 61131-3 that the file uses. Variables wrap; what is calculated
+on the way to one wraps too, or is as wide as a 64-bit controller's registers, where CODESYS and
+TwinCAT cut nothing before it is assigned. It is no compiler: a vendor's own must still take the file.
 """
 
 from __future__ import annotations
@@ -49,9 +50,15 @@ def fit(value: int, kind: str) -> int:
 
 
 class Translator:
-    """Functions of structured text as Python's; structures are namespaces, arrays are lists."""
+    """Functions of structured text as Python's; structures are namespaces, arrays are lists.
 
-    def __init__(self, text: str) -> None:
+    Args:
+        text: The file.
+        wide: True for a controller that cuts a number when it is assigned, and not before.
+    """
+
+    def __init__(self, text: str, *, wide: bool = False) -> None:
+        self._wide = wide
         self._tokens = [t for t in TOKEN.findall(text) if not t.startswith("(*")]
         self._at = 0
         self.structures: dict[str, dict[str, tuple[str, str]]] = {}
@@ -182,7 +189,7 @@ class Translator:
             left = f"({left} {PYTHON.get(operator, operator)} {right})"
             if level in (3, 4):
                 kind = "BOOL"
-            elif kind in BITS:
+            elif kind in BITS and not self._wide:
                 left = f"fit{left[:-1]}, {kind!r})"
         return left, kind
 
@@ -194,7 +201,7 @@ class Translator:
             return inside
         if token == "-":
             value, kind = self._factor()
-            return f"fit(-{value}, {kind!r})", kind
+            return (f"(-{value})" if self._wide else f"fit(-{value}, {kind!r})"), kind
         if token == "NOT":
             value, kind = self._factor()
             assert kind == "BOOL"
@@ -240,35 +247,36 @@ class Translator:
 
 ST: Final = Translator(SOURCE.read_text())
 CALL: Final = ST.functions
+WIDE: Final = Translator(SOURCE.read_text(), wide=True)
 
 
 class Both:
     """The reference and the structured text, side by side."""
 
-    def __init__(self) -> None:
+    def __init__(self, translator: Translator = ST) -> None:
         self.python = PlcRule(RuleConfig(extent_counts=64, reverse_counts=16))
-        self.text = ST.new("XedgeRule")
+        self.text, self.call = translator.new("XedgeRule"), translator.functions
         self.items: list[tuple[Item, Any]] = []
         self.words: list[int] = [0] * 97
 
     def scan(self, words: list[int], encoder: int, now_ms: int) -> None:
         self.words = list(words)
         self.python.see(words, encoder, now_ms)
-        ready = CALL.XedgeSee(self.text, self.words, encoder, now_ms)
+        ready = self.call.XedgeSee(self.text, self.words, encoder, now_ms)
         assert ready == self.python.ready
         assert self.text.Alive == self.python.alive
         for number, (item, other) in enumerate(self.items):
             item = self.python.follow(item)
-            CALL.XedgeFollow(self.text, self.words, other)
+            self.call.XedgeFollow(self.text, self.words, other)
             self.items[number] = item, other
-            assert CALL.XedgeAnswer(self.text, other) == self.python.answer(item).verdict
+            assert self.call.XedgeAnswer(self.text, other) == self.python.answer(item).verdict
             assert other.Taken.Bag == (item.taken.bag if item.taken else 0)
         assert self.text.Newest == self.python.acknowledged
         assert self.text.Epoch == self.python.epoch
 
     def enter(self, head: int, tail: int) -> None:
         other = ST.new("XedgeItem")
-        CALL.XedgeEnter(self.text, other, self.python.ready, head, tail)
+        self.call.XedgeEnter(self.text, other, self.python.ready, head, tail)
         self.items.append((self.python.enter(head, tail), other))
 
 
@@ -287,10 +295,13 @@ STEP = st.tuples(
 )
 
 
+@pytest.mark.parametrize("translator", [ST, WIDE], ids=["wraps", "wide"])
 @settings(max_examples=25)
-@given(st.integers(-2000, 2000), st.lists(STEP, min_size=4, max_size=12))
-def test_it_answers_as_the_reference_does(start: int, steps: list[Any]) -> None:
-    both = Both()
+@given(start=st.integers(-2000, 2000), steps=st.lists(STEP, min_size=4, max_size=12))
+def test_it_answers_as_the_reference_does(
+    translator: Translator, start: int, steps: list[Any]
+) -> None:
+    both = Both(translator)
     encoder, now_ms, beat, epoch, bag = 2**31 + start, 2**32 - 2000, 65530, 1, 2**32 - 2
     places: list[Place] = []
     shown: list[list[int]] = []
@@ -335,6 +346,34 @@ def test_it_knows_the_states(state: LaneState) -> None:
     for beat in (1, 2, 3):
         both.scan(list(to_words(encode(Header(beat, beat, state, 9), []))), 0, beat)
     assert both.text.Sound
+
+
+@pytest.mark.parametrize("translator", [ST, WIDE], ids=["wraps", "wide"])
+def test_a_dead_heart_stays_dead_and_a_window_ends_where_the_counters_wrap(
+    translator: Translator,
+) -> None:
+    """Both counters are at their ends, where an uncut difference has another sign."""
+    both = Both(translator)
+    end, now_ms = 2**31 - 1, 2**32 - 1
+    for beat in (1, 2):
+        words = list(to_words(encode(Header(beat, beat, LaneState.RUNNING, 9), [])))
+        both.scan(words, end - 20, now_ms)
+    both.enter(end - 820, end - 20)
+    place = Place(1, end - 820, end - 20, end - 5, Verdict.CLEAR)
+    words = list(to_words(encode(Header(3, 3, LaneState.RUNNING, 9), [place])))
+    both.scan(words, end - 20, now_ms)
+    answer = both.call.XedgeAnswer
+    assert answer(both.text, both.items[0][1]) == Verdict.CLEAR
+    both.scan(words, end - 10, 1000)  # the clock has wrapped, 1001 ms ago
+    assert not both.text.Alive
+    words = list(to_words(encode(Header(4, 4, LaneState.RUNNING, 9), [place])))
+    both.scan(words, end - 10, 1001)
+    assert answer(both.text, both.items[0][1]) == Verdict.CLEAR
+    both.scan(words, at(end + 10), 1001)  # past the window, and past the encoder's wrap
+    assert both.items[0][1].Expired
+    assert answer(both.text, both.items[0][1]) == Verdict.NOT_CLEARED
+    both.scan(words, at(end + 9), 1001)
+    assert not both.text.Turned
 
 
 @settings(max_examples=30)
