@@ -21,7 +21,9 @@ class PlcNews:
     """Tells what the links of one lane have to say; from any of their threads.
 
     The lane takes its belt for standing while every PLC that has said anything says so, and none
-    of them is silent: its bags are then not late (`Steering.belt_running`).
+    of them is silent: its bags are then not late (`Steering.belt_running`). What one said before it
+    was heard, as a dead one may have left it behind, or before it fell silent, counts once its
+    heart beats.
 
     Args:
         steering: Of the lane.
@@ -34,7 +36,8 @@ class PlcNews:
     ) -> None:
         self._steering, self._journal, self._handover = steering, journal, handover
         self._lock = threading.Lock()
-        self._standing: dict[int, bool] = {}
+        self._standing: dict[int, bool] = {}  # what each has said last
+        self._heard: set[int] = set()
 
     def teller(self, bus: str, number: int) -> Callable[[PlcEvent], None]:
         """What is done with the events of a bus, the ``number``-th of the file."""
@@ -60,11 +63,15 @@ class PlcNews:
             before = self._stands
             if event.kind == "belt-direction":
                 self._standing[number] = event.fields["direction"] == Direction.STANDING.name
-            elif event.kind == "plc-lost":  # nobody knows until it says it anew
-                self._standing[number] = False
+            elif event.kind == "plc-heard":
+                self._heard.add(number)
+            elif event.kind == "plc-lost":
+                self._heard.discard(number)
             if self._stands is not before:
                 self._steering.belt_running(before)
 
     @property
     def _stands(self) -> bool:
-        return bool(self._standing) and all(self._standing.values())
+        return bool(self._standing) and all(
+            stands and number in self._heard for number, stands in self._standing.items()
+        )

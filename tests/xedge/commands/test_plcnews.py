@@ -29,10 +29,12 @@ def test_a_belt_stands_while_every_plc_says_so_and_none_is_silent() -> None:
     news = PlcNews(belt, None, None)
     one, other = news.teller("one", 0), news.teller("other", 1)
     one(direction("FORWARD"))
+    one(PlcEvent("plc-heard"))
     assert belt.said == []
     one(direction("STANDING"))
     assert belt.said == [False]
     other(direction("REVERSE"))
+    other(PlcEvent("plc-heard"))
     assert belt.said == [False, True]
     other(direction("STANDING"))
     one(PlcEvent("plc-run"))
@@ -40,6 +42,19 @@ def test_a_belt_stands_while_every_plc_says_so_and_none_is_silent() -> None:
     one(PlcEvent("plc-lost"))
     other(direction("FORWARD"))
     assert belt.said == [False, True, False, True], "nobody knows, so bags may be late"
+
+
+def test_a_belt_stands_when_the_plc_is_heard_and_heard_again() -> None:
+    belt = Belt()
+    tell = PlcNews(belt, None, None).teller("one", 0)
+    tell(direction("STANDING"))
+    assert belt.said == [], "a dead PLC may have left it behind"
+    tell(PlcEvent("plc-heard"))
+    assert belt.said == [False]
+    tell(PlcEvent("plc-lost"))
+    assert belt.said == [False, True]
+    tell(PlcEvent("plc-heard"))  # it says STANDING still, which is no event
+    assert belt.said == [False, True, False]
 
 
 def test_the_log_names_bus_and_event(caplog: pytest.LogCaptureFixture) -> None:

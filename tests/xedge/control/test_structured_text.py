@@ -2,7 +2,8 @@
 
 The translator knows the part of IEC 61131-3 that the file uses. Variables wrap; what is calculated
 on the way to one wraps too, or is as wide as a 64-bit controller's registers, where CODESYS and
-TwinCAT cut nothing before it is assigned. It is no compiler: a vendor's own must still take the file.
+TwinCAT cut nothing before it is assigned. It is no compiler: a vendor's own must still take the
+file.
 """
 
 from __future__ import annotations
