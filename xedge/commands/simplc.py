@@ -18,7 +18,7 @@ from xedge.commands.live import open_console
 from xedge.commands.sources import belt_plan
 from xedge.control.rule import RuleConfig, Why
 from xedge.control.simplc import BeltClock, Diverted, SimPlc
-from xedge.errors import BusError, BusRefused, ConfigError
+from xedge.errors import ConfigError
 from xedge.sim.physics import ScannerModel
 from xedge.types import Verdict
 
@@ -42,7 +42,7 @@ def sim_plc(file: Path, bus: int, diverter_mm: float, as_json: bool) -> None:
     It talks over the real bus, and its rule has the file's plc_limit_s and reverse_counts. Its
     belt starts when it hears that the lane runs, and its light barrier knows the bags from the
     file's source: simulated, or a strip file with its truth. It ends when the belt is empty and
-    the lane has said farewell.
+    the lane has said farewell. What keeps the bus from working is said once.
 
     \b
     Examples:
@@ -61,12 +61,7 @@ def sim_plc(file: Path, bus: int, diverter_mm: float, as_json: bool) -> None:
         heartbeat_limit_ms=round(1000 * read.control.plc_limit_s),
         reverse_counts=read.control.reverse_counts,
     ))  # fmt: skip
-    try:
-        port.connect()
-    except BusRefused:
-        raise
-    except BusError:
-        pass  # where the lane is the server it may come later: each scan tries again
+    port.connect()  # where the lane is the server, it may come later
     try:
         gone = _play(plc, BeltClock(plan.counts_per_s, time.monotonic), as_json)
     finally:
@@ -79,6 +74,7 @@ def sim_plc(file: Path, bus: int, diverter_mm: float, as_json: bool) -> None:
 def _play(plc: SimPlc, belt: BeltClock, as_json: bool) -> list[Diverted]:
     console = open_console(quiet=as_json)
     gone: list[Diverted] = []
+    said: set[str] = {""}
     parting = 0.0
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while not (plc.done and (not plc.rule.ready or time.monotonic() > parting)):
@@ -87,6 +83,9 @@ def _play(plc: SimPlc, belt: BeltClock, as_json: bool) -> list[Diverted]:
             for bag in plc.scan(belt.encoder, int(time.monotonic() * 1000) % 2**32):
                 gone.append(bag)
                 _show(live.console, bag, as_json)
+            if plc.trouble not in said:
+                said.add(plc.trouble)
+                _warn(live.console, plc.trouble, as_json)
             if not plc.done:
                 parting = time.monotonic() + PARTING_S
             live.update(Text(_footer(plc, belt), style="dim"), refresh=True)
@@ -97,6 +96,13 @@ def _play(plc: SimPlc, belt: BeltClock, as_json: bool) -> list[Diverted]:
 def _footer(plc: SimPlc, belt: BeltClock) -> str:
     lane = "runs" if plc.rule.ready else "is not heard"
     return f"belt at {belt.encoder} counts, the lane {lane}, {plc.tracked} bags on their way"
+
+
+def _warn(console: Console, trouble: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(trouble, err=True)
+    else:
+        console.print(Text(trouble, style="yellow"), soft_wrap=True)
 
 
 def _show(console: Console, bag: Diverted, as_json: bool) -> None:

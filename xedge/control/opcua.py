@@ -275,6 +275,7 @@ class OpcUaPort(_End):
         super().__init__(options)
         self._ready = False
         self._dial_at = -math.inf
+        self._failed = BusError("never tried")
         self._client: Client | None = None
         self._image: Any = None
         self._commands: Any = None
@@ -288,7 +289,9 @@ class OpcUaPort(_End):
         if self._loop is not None or not self._ready:
             return
         if time.monotonic() < self._dial_at:  # a PLC scans every few milliseconds
-            raise BusError(f"{self}: the lane was not reached a moment ago", remedy="Wait")
+            raise BusError(f"{self}: the lane was not reached a moment ago",
+                           found=self._failed.found or self._failed.what,
+                           remedy=self._failed.remedy)  # fmt: skip
         log = logging.getLogger("asyncua.client")
         if (
             log.getEffectiveLevel() < logging.INFO
@@ -297,9 +300,11 @@ class OpcUaPort(_End):
         self._loop = _Loop(f"xedge-port-{self}")
         try:
             self._wait(self._open(), "the lane cannot be reached")
-        except BaseException:
+        except BaseException as error:
             self._hang_up()
             self._dial_at = time.monotonic() + REDIAL_S
+            if isinstance(error, BusError):
+                self._failed = error
             raise
 
     async def _open(self) -> None:

@@ -46,6 +46,10 @@ class SimPlc:
         diverter_counts: Encoder counts from the beam to the diverter; more than the longest bag.
         rule: Limits of its rule.
 
+    Attributes:
+        failures: Calls of the bus that failed.
+        trouble: What keeps the bus from working, in words; empty while it works.
+
     Raises:
         ConfigError: When a bag is as long as the way to the diverter.
     """
@@ -71,6 +75,7 @@ class SimPlc:
         self.run = True
         self.direction = Direction.FORWARD
         self.failures = 0
+        self.trouble = ""
 
     @property
     def done(self) -> bool:
@@ -93,9 +98,10 @@ class SimPlc:
         """
         try:
             words: Sequence[int] = to_words(self._port.read())
-        except (BusError, ImageRefused):
+            self.trouble = ""
+        except (BusError, ImageRefused) as error:
             words = ()
-            self._mend()
+            self._mend(error)
         self.rule.see(words, wrap(encoder), now_ms)
         while self._coming and self._coming[0][1][1] <= encoder:
             number, (head, tail) = self._coming.popleft()
@@ -119,16 +125,17 @@ class SimPlc:
         )  # fmt: skip
         try:
             self._port.write(commands.encode())
-        except BusError:
-            self._mend()
+        except BusError as error:
+            self._mend(error)
 
-    def _mend(self) -> None:
+    def _mend(self, error: Exception) -> None:
         self.failures += 1
         self._port.close()
         try:
             self._port.connect()
-        except BusError:
-            return
+        except BusError as again:
+            error = again
+        self.trouble = str(error)
 
 
 @dataclass

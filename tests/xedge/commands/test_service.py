@@ -37,7 +37,7 @@ from xedge.control.commands import Commands, Direction
 from xedge.control.fake import FakeBus, FakePlc
 from xedge.control.image import LaneState
 from xedge.control.link import Link, LinkConfig
-from xedge.control.modbus import ModbusOptions, ModbusPort
+from xedge.control.modbus import ModbusBus, ModbusOptions, ModbusPort
 from xedge.control.rule import RuleConfig, Why
 from xedge.control.simplc import BeltClock, Diverted, SimPlc
 from xedge.control.words import to_words
@@ -642,6 +642,33 @@ def test_the_commands_lane_and_plc_talk_over_the_bus_of_one_file(
     refused = CliRunner().invoke(sim_plc, [str(path), "--bus", "2"])
     assert isinstance(refused.exception, ConfigError)
     assert "has no bus 2" in str(refused.exception)
+
+
+def test_a_simulated_plc_whose_port_is_taken_says_so(lane_file: Callable[..., Path]) -> None:
+    path = lane_file(1)
+    path.write_text(path.read_text().replace('"python"', '"simulated"').replace("entry", "# "))
+    with socket.create_server(("127.0.0.1", read_lane_file(path).buses[0].options.port)):
+        done = CliRunner().invoke(sim_plc, [str(path)])
+    assert isinstance(done.exception, BusError)
+    assert "Free the port" in str(done.exception)
+
+
+def test_a_simulated_plc_names_what_keeps_its_bus_from_working_while_it_does() -> None:
+    options = ModbusOptions(role="server", port=free_port(), timeout_s=10)
+    port, lane = ModbusPort(options), ModbusBus(options)
+    plc = SimPlc(port, [(0, 10)], 900)
+    port.connect()
+    for _ in range(2):
+        plc.scan(0, 0)
+        assert "the server cannot be reached" in plc.trouble
+    assert plc.failures == 4
+    lane.connect()
+    try:
+        plc.scan(0, 0)
+        assert plc.trouble == ""
+    finally:
+        port.close()
+        lane.close()
 
 
 @pytest.mark.parametrize(
