@@ -123,12 +123,13 @@ def _reload(service: Service, asked: queue.SimpleQueue[None]) -> None:
 
 
 def _log_to(outlet: Outlet, log_format: str) -> None:
-    """Have the service's log, and whatever ends another thread, go to an outlet."""
+    """Have what xedge logs, the links too, and whatever ends another thread go to an outlet."""
     handler = OutletHandler(outlet)
     handler.setFormatter(formatter(log_format))
-    LOG.addHandler(handler)
-    LOG.setLevel(logging.INFO)
-    LOG.propagate = False
+    ours = logging.getLogger("xedge")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
     threading.excepthook = _say_of_thread
     # What pymodbus, asyncua and the like say of a lost connection, the links say already.
     logging.getLogger().addHandler(logging.NullHandler())

@@ -22,6 +22,7 @@ from xedge.commands.notify import Watchdog, notify, watchdog_s
 from xedge.commands.plcnews import PlcNews
 from xedge.commands.sources import Feed, Gate, open_feed
 from xedge.control.board import new_epoch
+from xedge.control.bus import Bus
 from xedge.control.dicos.bag import DicosArchive
 from xedge.control.image import LaneState
 from xedge.control.link import Link
@@ -150,7 +151,7 @@ class Service:
                     open_journal(file.lane.journal, model, file.lane.journal_settings)
                 )
             journal = self._journal
-            buses = [table.kind.bus(table.options) for table in file.buses]
+            buses = [_open_bus(table) for table in file.buses]
             links = [file.control.link(feed.counts_per_mm, table.plc_beats) for table in file.buses]
             stack.enter_context(self._figures())
             engine, fallbacks = self._open_engines(stack, model)
@@ -316,6 +317,15 @@ class Service:
         return {rung: engine.state for rung, engine in list(self._engines.items())}
 
 
+def _open_bus(table: BusTable) -> Bus:
+    """The lane's end of a bus; what its certificates or library lack is said with the line."""
+    try:
+        return table.kind.bus(table.options)
+    except XedgeError as error:
+        raise type(error)(f"{table.place}: [bus] {error.what}", expected=error.expected,
+                          found=error.found, remedy=error.remedy) from error  # fmt: skip
+
+
 def _unheard(table: BusTable, link: Link) -> BusError:
     """Why a lane does not start."""
     status = link.status
@@ -366,7 +376,7 @@ def check_file(file: LaneFile) -> None:
         XedgeError: When it could not.
     """
     for table in file.buses:
-        table.kind.bus(table.options)
+        _open_bus(table)
     feed = open_feed(file.source)
     try:
         if file.dicos.folder is not None:

@@ -128,6 +128,9 @@ class TomlFile:
         elif wanted is Secret:
             return self._secret(key, value)
         elif wanted is Path:
+            if isinstance(value, str) and "\n" in value:  # a key itself, and not where it is
+                raise ConfigError(f"{key} is several lines of text", expected=_in_words(wanted),
+                                  remedy="Put them into a file, and name that")  # fmt: skip
             if isinstance(value, str) and value:
                 return self.path.parent / value
         elif wanted is float:

@@ -93,6 +93,11 @@ def test_how_the_engine_is_kept_is_a_table_of_its_own(tmp_path: Path) -> None:
         ('kind = "simulated"', 'kind = "strip-file"', r"lane.toml:7: .*needs the key path"),
         ('kind = "simulated"', 'kind = "python"', r"lane.toml:7: .*package.module:function"),
         ('{ file = "password" }', '"hunter2"', r"lane.toml:24: .*must not stand in this file"),
+        (
+            '{ file = "password" }',
+            '{ file = "password" }\ntls_ca = """-----\nhunter2"""',
+            r"lane.toml:25: \[bus\] tls_ca is several lines of text.*Put them into a file",
+        ),
         ('{ file = "password" }', '{ file = "none" }', r"lane.toml:24: .*none cannot be read"),
         ("plc_beats = false", "plc_beats = 0", r"lane.toml:22: .*true or false"),
         ("[source]", "[sauce]", r"lane.toml:7: .*no table 'sauce'"),

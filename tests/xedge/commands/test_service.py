@@ -6,6 +6,7 @@ import fcntl
 import http.client
 import itertools
 import json
+import logging
 import os
 import signal
 import socket
@@ -28,7 +29,8 @@ from click.testing import CliRunner
 from xedge.commands.engine import EngineState
 from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.lanefile import read_lane_file
-from xedge.commands.serve import serve
+from xedge.commands.outlet import Outlet
+from xedge.commands.serve import _log_to, serve
 from xedge.commands.service import Service, check_file
 from xedge.commands.simplc import bag_record, sim_plc
 from xedge.commands.sources import belt_plan
@@ -686,6 +688,38 @@ def test_what_shows_only_when_it_is_tried_is_refused(
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ConfigError, match=said):
         check_file(read_lane_file(path))
+
+
+def test_a_bus_whose_certificate_cannot_be_read_is_named_by_its_line(
+    lane_file: Callable[..., Path],
+) -> None:
+    pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
+    bus = 'kind = "opcua"\ncertificate = "no.pem"\nprivate_key = "no.key"\ntrusted = "."'
+    file = read_lane_file(lane_file(1, more=f"[[bus]]\n{bus}"))
+    for use in (lambda: check_file(file), lambda: Service(file).run()):
+        with pytest.raises(ConfigError, match=r"lane\.toml:\d+: \[bus\] opcua: .*no\.key") as found:
+            use()
+        assert str(found.value).startswith(f"{file.buses[1].place}: ")
+
+
+def test_what_a_link_says_by_itself_reaches_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That its thread has ended, or that a bus could not be closed, above all."""
+    ours, root = logging.getLogger("xedge"), logging.getLogger()
+    for logger in (ours, root):
+        monkeypatch.setattr(logger, "handlers", list(logger.handlers))
+    monkeypatch.setattr(ours, "propagate", True)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    level = ours.level
+    reader, writer = os.pipe()
+    try:
+        with Outlet(writer) as outlet:
+            _log_to(outlet, "text")
+            logging.getLogger("xedge.link").critical("a bus: its thread has ended")
+        assert b"CRITICAL a bus: its thread has ended" in os.read(reader, 1000)
+    finally:
+        ours.setLevel(level)
+        os.close(reader)
+        os.close(writer)
 
 
 def test_the_plan_of_a_belt_is_that_of_its_recording(tmp_path: Path) -> None:
