@@ -711,6 +711,7 @@ def test_what_a_link_says_by_itself_reaches_the_log(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     level = ours.level
     reader, writer = os.pipe()
+    os.set_blocking(reader, False)
     try:
         with Outlet(writer) as outlet:
             _log_to(outlet, "text")
