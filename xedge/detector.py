@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import types
 from pathlib import Path
 from typing import Final
 
@@ -147,12 +146,7 @@ class Detector:
     def __enter__(self) -> Detector:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _detect_colour(self, picture: ColourPicture, pixel_mm: float | None) -> Detections:

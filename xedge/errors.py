@@ -36,6 +36,10 @@ A message says what is wrong, what was expected, what was found, and what to do.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_Error = TypeVar("_Error", bound="XedgeError")
+
 
 class XedgeError(Exception):
     """Base of all errors of xedge; ``str()`` is the whole message for a person.
@@ -56,6 +60,11 @@ class XedgeError(Exception):
             parts.append(f"found {found}")
         text = ": ".join([parts[0], ", ".join(parts[1:])]) if parts[1:] else parts[0]
         super().__init__(f"{text}. {remedy}" if remedy else text)
+
+    def at(self: _Error, place: str) -> _Error:
+        """The same error, said of a place: a file, or a line in it. Raise it ``from`` this one."""
+        return type(self)(f"{place} {self.what}", expected=self.expected, found=self.found,
+                          remedy=self.remedy)  # fmt: skip
 
 
 class ConfigError(XedgeError, ValueError):

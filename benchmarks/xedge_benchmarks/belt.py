@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 
 from xedge.bundle import Bundle
@@ -15,7 +14,7 @@ from xedge.sim.belt import SimulatedBelt
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
-from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +68,7 @@ def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> Bench
         foreign = before.foreign_cores(CpuTimes.now())
     return new_record(
         "belt",
-        models={
-            bundle.spec.name: hashlib.sha256(bundle.model()).hexdigest(),
-            "bundle": bundle.sha256,
-        },
+        models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings) | {"threads": used.threads},
         results=report.to_dict() | {"engine": f"{used.name} {used.version}"},
         notes=foreign_load_note(foreign),

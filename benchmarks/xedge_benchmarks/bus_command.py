@@ -12,17 +12,15 @@ from rich.table import Table
 
 from xedge.commands.lanefile import read_lane_file
 from xedge_benchmarks.buses import bench_buses
-from xedge_benchmarks.record import keep_record
+from xedge_benchmarks.command_record import keep_and_tell, record_options
+from xedge_benchmarks.record import BenchRecord
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--rounds", type=click.IntRange(min=1), default=1000, show_default=True,
               help="Decisions a bus.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder of the records; without it, benchmarks/results.")  # fmt: skip
-@click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@record_options
 def buses(file: Path, rounds: int, out: Path | None, scratch: bool, as_json: bool) -> None:
     """Time decisions to a PLC and back, over every bus of a lane's file.
 
@@ -37,17 +35,13 @@ def buses(file: Path, rounds: int, out: Path | None, scratch: bool, as_json: boo
     with Progress(console=Console(stderr=True, quiet=as_json)) as progress:
         bar = progress.add_task("decisions", total=rounds * count)
         record = bench_buses(file, rounds, lambda: progress.advance(bar))
-    path = keep_record(record, out, scratch=scratch)
-    if as_json:
-        click.echo(record.to_json(), nl=False)
-        return
+    keep_and_tell(record, _print, out, scratch=scratch, as_json=as_json)
+
+
+def _print(record: BenchRecord, console: Console) -> None:
     table = Table("bus", "decision to PLC, ms: p50", "p99", "max", "and back: p50", "p99", "max")
     for row in record.results["buses"]:
         times = [f"{row[key][name]:.2f}" for key in ("decision_to_plc_ms", "to_plc_and_back_ms")
                  for name in ("p50", "p99", "max")]  # fmt: skip
         table.add_row(row["bus"], *times)
-    console = Console(highlight=False, markup=False)
     console.print(table)
-    for note in record.notes:
-        console.print(f"note: {note}")
-    console.print(f"record: {path}", soft_wrap=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
@@ -12,35 +11,11 @@ from rich.table import Table
 
 from xedge.bundle import open_bundle
 from xedge_benchmarks.bus_command import buses
+from xedge_benchmarks.command_record import bundle_options, keep_and_tell, record_options
 from xedge_benchmarks.lane_command import lane
-from xedge_benchmarks.record import BenchRecord, keep_record
+from xedge_benchmarks.record import BenchRecord
 from xedge_benchmarks.speed_command import speed
 from xedge_benchmarks.study_command import studies
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def _common_options(command: Command) -> Command:
-    """The command with the options that all benchmarks share."""
-    options = (
-        click.option(
-            "--bundle",
-            "bundle_path",
-            type=click.Path(path_type=Path),
-            help="The model to measure; without it, the bundle that xedge ships.",
-        ),
-        click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run."),
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder of the records; without it, benchmarks/results of the checkout.",
-        ),
-        click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names."),
-        click.option("--json", "as_json", is_flag=True, help="Print the record as JSON."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group()
@@ -66,7 +41,7 @@ def bench() -> None:
 @click.option("--warmup", type=click.IntRange(min=0), default=10, show_default=True)
 @click.option("--bags", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@_common_options
+@bundle_options
 def engines(
     names: tuple[str, ...],
     rounds: int,
@@ -90,11 +65,7 @@ def engines(
 
     settings = EngineSettings(rounds=rounds, warmup=warmup, bags=bags, seed=seed, threads=threads)
     record = bench_engines(open_bundle(bundle_path), names, settings)
-    path = keep_record(record, out, scratch=scratch)
-    if as_json:
-        click.echo(record.to_json(), nl=False)
-    else:
-        _print_engines(record, path)
+    keep_and_tell(record, _print_engines, out, scratch=scratch, as_json=as_json)
 
 
 @bench.command()
@@ -110,7 +81,7 @@ def engines(
 @click.option("--bags", type=click.IntRange(min=1), default=40, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--realtime", is_flag=True, help="Run on the clock instead of skipping idle time.")
-@_common_options
+@bundle_options
 def belt(
     engine: str,
     speed_m_s: float,
@@ -136,11 +107,7 @@ def belt(
         engine=engine, speed_m_s=speed_m_s, bags=bags, seed=seed, threads=threads, realtime=realtime
     )
     record = bench_belt(open_bundle(bundle_path), settings)
-    path = keep_record(record, out, scratch=scratch)
-    if as_json:
-        click.echo(record.to_json(), nl=False)
-    else:
-        _print_belt(record, path)
+    keep_and_tell(record, _print_belt, out, scratch=scratch, as_json=as_json)
 
 
 @bench.command()
@@ -155,7 +122,7 @@ def belt(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A second bundle to measure on the same bags, such as the first pass alone.",
 )
-@_common_options
+@bundle_options
 def accuracy(
     engine: str,
     bags: int,
@@ -183,11 +150,7 @@ def accuracy(
     with Progress(console=Console(stderr=True, quiet=as_json)) as progress:
         bar = progress.add_task("screening bags", total=bags)
         record = bench_accuracy(bundles, settings, lambda: progress.advance(bar))
-    path = keep_record(record, out, scratch=scratch)
-    if as_json:
-        click.echo(record.to_json(), nl=False)
-    else:
-        _print_accuracy(record, path)
+    keep_and_tell(record, _print_accuracy, out, scratch=scratch, as_json=as_json)
 
 
 @bench.command()
@@ -199,10 +162,7 @@ def accuracy(
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
               help="cpu: processor time, for a machine that others use as well.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder of the records.")  # fmt: skip
-@click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@record_options
 def algebra(
     recipe: str,
     plain: str | None,
@@ -230,20 +190,20 @@ def algebra(
         engine=engine, rounds=rounds, warmup=warmup, threads=threads, clock=clock
     )
     record = bench_algebra(recipe, plain, settings)
-    path = keep_record(record, out, scratch=scratch)
-    if as_json:
-        click.echo(record.to_json(), nl=False)
-    else:
-        _print_summaries("graph", record.results["graphs"], record, path)
+    keep_and_tell(record, _print_algebra, out, scratch=scratch, as_json=as_json)
 
 
-def _print_engines(record: BenchRecord, path: Path) -> None:
-    _print_summaries("engine", record.results["engines"], record, path)
+def _print_engines(record: BenchRecord, console: Console) -> None:
+    _print_summaries("engine", record.results["engines"], console)
+    for name, reason in record.results["not_measured"].items():
+        console.print(f"not measured: {name}: {reason}")
 
 
-def _print_summaries(
-    kind: str, rows: list[dict[str, Any]], record: BenchRecord, path: Path
-) -> None:
+def _print_algebra(record: BenchRecord, console: Console) -> None:
+    _print_summaries("graph", record.results["graphs"], console)
+
+
+def _print_summaries(kind: str, rows: list[dict[str, Any]], console: Console) -> None:
     table = Table(
         kind, "median ms", "p90", "p99", "min", "max", "ratio to the first", "95 % interval"
     )
@@ -251,14 +211,10 @@ def _print_summaries(
         times = [f"{row[f'{key}_ms']:.2f}" for key in ("median", "p90", "p99", "min", "max")]
         interval = f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}"
         table.add_row(row["name"], *times, f"{row['ratio']:.3f}", interval)
-    console = Console(highlight=False, markup=False)
     console.print(table)
-    for name, reason in record.results.get("not_measured", {}).items():
-        console.print(f"not measured: {name}: {reason}")
-    _print_end(console, record, path)
 
 
-def _print_belt(record: BenchRecord, path: Path) -> None:
+def _print_belt(record: BenchRecord, console: Console) -> None:
     found, settings = record.results, record.settings
     latency = found["latency_ms"]
     rows = {
@@ -275,12 +231,10 @@ def _print_belt(record: BenchRecord, path: Path) -> None:
     table = Table(show_header=False)
     for name, text in rows.items():
         table.add_row(name, text)
-    console = Console(highlight=False, markup=False)
     console.print(table)
-    _print_end(console, record, path)
 
 
-def _print_accuracy(record: BenchRecord, path: Path) -> None:
+def _print_accuracy(record: BenchRecord, console: Console) -> None:
     rows = record.results["models"]
     table = Table("measure", *(f"{row['model']} ({row['stage']})" for row in rows))
 
@@ -295,15 +249,7 @@ def _print_accuracy(record: BenchRecord, path: Path) -> None:
     for part, whole in (("of_those", "bags_with_objects"), ("of_clean", "clean_bags")):
         texts = (f"{row[f'alarmed_{part}']} of {row[whole]}" for row in rows)
         table.add_row(f"alarms, {whole.replace('_', ' ')}", *texts)
-    console = Console(highlight=False, markup=False)
     console.print(table)
-    _print_end(console, record, path)
-
-
-def _print_end(console: Console, record: BenchRecord, path: Path) -> None:
-    for note in record.notes:
-        console.print(f"note: {note}")
-    console.print(f"record: {path}", soft_wrap=True)
 
 
 bench.add_command(studies)

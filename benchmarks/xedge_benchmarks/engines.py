@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from xedge_benchmarks.contenders import (
     measurable_engines,
 )
 from xedge_benchmarks.interleave import CpuTimes, foreign_load_note, interleave, summarize
-from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ def bench_engines(
     absent = {name: str(state) for name, state in table.items() if not state.usable}
     return new_record(
         "engines",
-        models={bundle.spec.name: hashlib.sha256(model).hexdigest(), "bundle": bundle.sha256},
+        models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings),
         results={"engines": summaries, "not_measured": absent},
         notes=foreign_load_note(foreign),

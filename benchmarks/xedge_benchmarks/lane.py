@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import multiprocessing
 import os
 import threading
@@ -35,7 +34,7 @@ from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.types import U8, Detections
 from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
-from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
 from xedge_benchmarks.stopwatch import Stopwatch, TimedCore, percentiles
 
 STRIP_LINES: Final = 32
@@ -126,10 +125,7 @@ def bench_lane(
     ingest = _ingest(bank, correction, LaneConfig.for_model(bundle.spec))
     return new_record(
         "lane",
-        models={
-            bundle.spec.name: hashlib.sha256(bundle.model()).hexdigest(),
-            "bundle": bundle.sha256,
-        },
+        models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings) | {"threads": used.threads},
         results={"engine": f"{used.name} {used.version}".strip(), "runs": runs, "ingest": ingest},
         notes=foreign_load_note(before.foreign_cores(CpuTimes.now())),

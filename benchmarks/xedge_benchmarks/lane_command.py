@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.bundle import open_bundle
+from xedge_benchmarks.command_record import bundle_options, keep_and_tell
 from xedge_benchmarks.lane import BESIDE, LaneSettings, bench_lane
-from xedge_benchmarks.record import keep_record
+from xedge_benchmarks.record import BenchRecord
 
 QUICK_S = 5.0
 
@@ -20,7 +21,6 @@ QUICK_S = 5.0
 @click.command()
 @click.option("--engine", default="auto", show_default=True,
               help="A back end, auto, or null: an engine that answers at once.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Of the engine; else all cores but one.")
 @click.option("--speed", "speeds", type=click.FloatRange(0.01, 5), multiple=True,
               help="m/s; may be repeated.  [default: 0.2, 0.5, 1, 2.5]")  # fmt: skip
 @click.option("--lanes", type=click.IntRange(1, 8), multiple=True,
@@ -37,12 +37,7 @@ QUICK_S = 5.0
               help="Of each run.")  # fmt: skip
 @click.option("--quick", is_flag=True, help=f"{QUICK_S:g} s a run.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--bundle", "bundle_path", type=click.Path(path_type=Path),
-              help="The model; without it, the bundle that xedge ships.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder of the records; without it, benchmarks/results.")  # fmt: skip
-@click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@bundle_options
 def lane(
     engine: str,
     threads: int | None,
@@ -82,29 +77,22 @@ def lane(
     console = Console(stderr=True, quiet=as_json)
     with console.status("") as status:
         record = bench_lane(open_bundle(bundle_path), settings, status.update)
-    path = keep_record(record, out, scratch=scratch)
-    if as_json:
-        click.echo(record.to_json(), nl=False)
-        return
-    console = Console(highlight=False, markup=False)
-    _print(record.results, console)
-    for note in record.notes:
-        console.print(f"note: {note}")
-    console.print(f"record: {path}", soft_wrap=True)
+    keep_and_tell(record, _print, out, scratch=scratch, as_json=as_json)
 
 
-def _print(results: dict[str, Any], console: Console) -> None:
+def _print(record: BenchRecord, console: Console) -> None:
     table = Table("m/s", "lanes", "beside", "bags", "late", "decision, ms", "engine, ms",
                   "added, ms", "CPU", caption="p50 / p99 / p99.9 / max")  # fmt: skip
-    for run in results["runs"]:
+    found = record.results
+    for run in found["runs"]:
         table.add_row(
             f"{run['speed_m_s']:g}", str(run["lanes"]), run["beside"], str(run["bags"]),
             str(run["late"]), _cell(run["latency_ms"]), _cell(run["engine_ms"]),
             _cell(run["added_ms"]), f"{run['cpu_share']:.2f}",
         )  # fmt: skip
     console.print(table)
-    ingest = results["ingest"]
-    console.print(f"engine: {results['engine']}; {ingest['views']} views of {ingest['lines_s']} "
+    ingest = found["ingest"]
+    console.print(f"engine: {found['engine']}; {ingest['views']} views of {ingest['lines_s']} "
                   f"lines/s, {ingest['elements']} elements, without an engine: "
                   f"{ingest['core_share']:.1%} of one core")  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import xedge_benchmarks
+from xedge.bundle import Bundle
 from xedge.errors import ConfigError
 from xedge.machine import Machine, read_machine
 from xedge.provenance import CodeVersion, code_version, installed_versions
@@ -92,6 +94,14 @@ def new_record(
         results=results,
         notes=notes,
     )
+
+
+def bundle_digests(bundle: Bundle) -> dict[str, str]:
+    """The sha256 of a bundle and of its ``fp32`` variant, for `BenchRecord.models`."""
+    return {
+        bundle.spec.name: hashlib.sha256(bundle.model()).hexdigest(),
+        "bundle": bundle.sha256,
+    }
 
 
 def write_record(record: BenchRecord, folder: Path, *, scratch: bool = False) -> Path:

@@ -9,9 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge_benchmarks.record import BenchRecord, keep_record
-
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+from xedge_benchmarks.command_record import keep_and_tell, record_options
+from xedge_benchmarks.record import BenchRecord
 
 
 @click.command(
@@ -24,11 +23,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--rounds", type=click.IntRange(min=2), default=15, show_default=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
-@click.option("--graphs", type=_FOLDER,
+@click.option("--graphs", type=click.Path(path_type=Path, file_okay=False),
               help="Keep exported graphs here, and take those of this commit.")  # fmt: skip
-@click.option("--out", type=_FOLDER, help="Folder of the records.")
-@click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@record_options
 def speed(
     table: str,
     only: str,
@@ -55,15 +52,10 @@ def speed(
 
         settings = SpeedSettings(rounds=rounds, warmup=warmup, threads=threads)
         record = bench_speed(table, settings, graphs, only)
-    path = keep_record(record, out, scratch=scratch)
-    if as_json:
-        click.echo(record.to_json(), nl=False)
-        return
-    _print(record, path)
+    keep_and_tell(record, _print, out, scratch=scratch, as_json=as_json)
 
 
-def _print(record: BenchRecord, path: Path) -> None:
-    console = Console(highlight=False, markup=False)
+def _print(record: BenchRecord, console: Console) -> None:
     rows: list[dict[str, Any]] = record.results["rows"]
     if "cpu_ratio" in rows[0]:
         table = Table("", "median ms", "ratio", "95 % interval", "processor ms", "ratio", "against")
@@ -82,6 +74,3 @@ def _print(record: BenchRecord, path: Path) -> None:
         for row in rows:
             table.add_row(row["name"], f"{row['median']:.3f}", f"{row['least']:.3f}", row["unit"])
     console.print(table)
-    for note in record.notes:
-        console.print(f"note: {note}")
-    console.print(f"record: {path}", soft_wrap=True)

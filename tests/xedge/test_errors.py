@@ -5,7 +5,7 @@ import inspect
 import re
 
 from xedge import errors
-from xedge.errors import BundleError, ImageError, SignatureError, XedgeError
+from xedge.errors import BundleError, ImageError, LineError, SignatureError, XedgeError
 
 
 def test_a_message_says_what_was_expected_what_came_and_what_to_do() -> None:
@@ -42,3 +42,10 @@ def test_the_drawing_in_the_docstring_is_the_tree() -> None:
 def test_errors_of_input_are_value_errors_too() -> None:
     assert issubclass(ImageError, builtins.ValueError)
     assert issubclass(SignatureError, BundleError)
+
+
+def test_an_error_at_a_place_is_the_same_error_there() -> None:
+    error = LineError("too wide", expected="8", found="9", remedy="Cut it").at("belt.xstrip:3:")
+    assert type(error) is LineError
+    assert str(error) == "belt.xstrip:3: too wide: expected 8, found 9. Cut it"
+    assert error.what == "belt.xstrip:3: too wide"

@@ -322,8 +322,7 @@ def _open_bus(table: BusTable) -> Bus:
     try:
         return table.kind.bus(table.options)
     except XedgeError as error:
-        raise type(error)(f"{table.place}: [bus] {error.what}", expected=error.expected,
-                          found=error.found, remedy=error.remedy) from error  # fmt: skip
+        raise error.at(f"{table.place}: [bus]") from error
 
 
 def _unheard(table: BusTable, link: Link) -> BusError:
@@ -385,7 +384,6 @@ def check_file(file: LaneFile) -> None:
         for table in file.buses:
             file.control.link(feed.counts_per_mm, table.plc_beats)
     except ConfigError as error:
-        raise ConfigError(f"{file.path}: {error.what}", expected=error.expected,
-                          found=error.found, remedy=error.remedy) from error  # fmt: skip
+        raise error.at(f"{file.path}:") from error
     finally:
         feed.close()

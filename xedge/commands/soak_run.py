@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from xedge.commands.soak_scenes import SCENES
 from xedge.lane.config import LaneConfig
 from xedge.lane.report import LaneReport
 from xedge.lane.runner import run_lane
-from xedge.machine import Machine, read_machine
+from xedge.machine import Machine, read_machine, resident_bytes
 from xedge.provenance import CodeVersion, code_version
 from xedge.sim.bank import BankBelt
 from xedge.sim.faults import FaultyScreen, FaultySource, Severity
@@ -196,12 +195,10 @@ class Memory:
 
 def resident_mb() -> float:
     """Memory of this process that lies in RAM, MiB; the most so far where nobody tells."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except OSError:
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    if (held := resident_bytes(os.getpid())) is not None:
+        return held / 2**20
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _percentiles(latencies_ns: Sequence[int]) -> dict[str, float | None]:

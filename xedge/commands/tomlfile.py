@@ -63,9 +63,7 @@ class TomlFile:
     def error(self, error: ConfigError, table: str, number: int = 0, key: str = "") -> ConfigError:
         """The same error with the place in the file before it."""
         where = f"{self.path}:{self.line(table, number, key)}"
-        name = f"[{table}] " if table else ""
-        return ConfigError(f"{where}: {name}{error.what}", expected=error.expected,
-                           found=error.found, remedy=error.remedy)  # fmt: skip
+        return error.at(f"{where}: [{table}]" if table else f"{where}:")
 
     def check_tables(self, known: tuple[str, ...]) -> None:
         """Nothing, when only these tables stand in the file.

@@ -16,7 +16,6 @@ import pickle
 import sys
 import threading
 import time
-import types
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -152,12 +151,7 @@ class EngineProcess:
                 raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

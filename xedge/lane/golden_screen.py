@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from pathlib import Path
 
 from xedge.bundle import Bundle, open_bundle
@@ -45,12 +44,7 @@ class GoldenScreen:
     def __enter__(self) -> GoldenScreen:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._detector.close()
 
     def __call__(self, planes: U8) -> Detections:

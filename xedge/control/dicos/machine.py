@@ -111,8 +111,7 @@ class DicosMachine:
         try:
             return dataclasses.replace(self, **keys)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error.what}", expected=error.expected,
-                              found=error.found, remedy=error.remedy) from error  # fmt: skip
+            raise error.at(f"{path}:") from error
 
     def new_uid(self) -> str:
         """An identifier that no other file has, under `uid_root`, at most 64 characters."""

@@ -52,7 +52,6 @@ class Segments:
     Attributes:
         number: The segment that is written; 0 before the first.
         wanted: True when the next segment should begin as soon as the lane's core can be kept.
-        deleted: Segments deleted so far.
     """
 
     folder: Path
@@ -63,7 +62,6 @@ class Segments:
         self._sizes = {n: path.stat().st_size for n, path in segments_in(self.folder).items()}
         self.number = 0
         self.wanted = False
-        self.deleted = 0
         self._header: StripFileHeader | None = None
         self._writer: StripWriter | None = None
         self._beside = ThreadPoolExecutor(1, "xedge-journal-sync")
@@ -116,7 +114,6 @@ class Segments:
                 name.unlink(missing_ok=True)
 
         self.beside(unlink)
-        self.deleted += 1
         return self._sizes.pop(number)
 
     def beside(self, job: Callable[[], object]) -> None:

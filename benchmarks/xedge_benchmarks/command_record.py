@@ -1,0 +1,73 @@
+"""What the commands of `xedge bench` share: the options of a record, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from xedge_benchmarks.record import BenchRecord, keep_record
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
+
+
+def record_options(command: Command) -> Command:
+    """The command with ``out``, ``scratch`` and ``as_json``."""
+    return _with(
+        command,
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of the records; without it, benchmarks/results of the checkout.",
+        ),
+        click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names."),
+        click.option("--json", "as_json", is_flag=True, help="Print the record as JSON."),
+    )
+
+
+def bundle_options(command: Command) -> Command:
+    """The command with ``bundle_path``, ``threads`` and the options of its record."""
+    return _with(
+        record_options(command),
+        click.option(
+            "--bundle",
+            "bundle_path",
+            type=click.Path(path_type=Path),
+            help="The model to measure; without it, the bundle that xedge ships.",
+        ),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run."),
+    )
+
+
+def _with(command: Command, *options: Option) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def keep_and_tell(
+    record: BenchRecord,
+    show: Callable[[BenchRecord, Console], None],
+    out: Path | None,
+    *,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    """Keep a record, and print it: as JSON, or what ``show`` prints, its notes and its path.
+
+    Raises:
+        ConfigError: See `xedge_benchmarks.record.keep_record`.
+    """
+    path = keep_record(record, out, scratch=scratch)
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+        return
+    console = Console(highlight=False, markup=False)
+    show(record, console)
+    for note in record.notes:
+        console.print(f"note: {note}")
+    console.print(f"record: {path}", soft_wrap=True)
