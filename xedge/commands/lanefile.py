@@ -20,6 +20,7 @@ from xedge.lane.journal import JournalSettings
 from xedge.scanner.stripfile import MAX_ELEMENTS
 from xedge.types import AIR_COUNTS
 
+LONGEST_SILENCE_S: Final = 10.0
 TABLES: Final = ("lane", "ladder", "engine", "source", "control", "bus", "dicos", "metrics")
 
 
@@ -171,7 +172,8 @@ class ControlTable:
             back farther takes every CLEAR with it. The same as in the PLC's rule.
         beat_s: Seconds from one heartbeat of the lane to the next, half of `plc_limit_s` at most:
             a PLC that is as strict as the lane would else take it for dead between two of them.
-        plc_limit_s: Seconds without a heartbeat of the PLC after which nothing is cleared.
+        plc_limit_s: Seconds without a heartbeat of the PLC after which nothing is cleared, 10 at
+            most: for so long the CLEARs stand before a PLC that has died.
         poll_s: Seconds from one look at the PLC's commands to the next.
         retry_first_s: Seconds from a failure to the first attempt to connect again.
         retry_most_s: Seconds between attempts at the most.
@@ -199,6 +201,10 @@ class ControlTable:
         if not 0 <= self.reverse_counts <= MOST_COUNTS:
             raise ConfigError("reverse_counts cannot be used", expected=f"0 to {MOST_COUNTS}",
                               found=str(self.reverse_counts))  # fmt: skip
+        if self.plc_limit_s > LONGEST_SILENCE_S:
+            raise ConfigError("plc_limit_s cannot be used", found=str(self.plc_limit_s),
+                              expected=f"{LONGEST_SILENCE_S:g} s at most",
+                              remedy="It is in seconds, not milliseconds")  # fmt: skip
         for name in ("poll_s", "beat_s"):  # one side would be lost between two looks or beats
             if self.plc_limit_s < 2 * getattr(self, name):
                 raise ConfigError("plc_limit_s cannot be used", found=str(self.plc_limit_s),

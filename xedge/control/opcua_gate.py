@@ -13,7 +13,11 @@ channel by whoever guesses its number, which is counted up. `Gate` and `guarded_
 from __future__ import annotations
 
 import datetime
+import hashlib
 import hmac
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from asyncua.server.internal_server import InternalServer
     from cryptography.x509 import Certificate
 
+LOG: Final = logging.getLogger("xedge.opcua")
+
 SUFFIXES: Final = frozenset({".der", ".pem", ".crt", ".cer"})
 """Of the files in a folder of certificates that are read."""
 
@@ -34,6 +40,9 @@ MOST_CONNECTIONS: Final = 32
 
 MOST_SILENT_S: Final = 20.0
 """Seconds in which a new connection must have proved who it is; a small PLC needs some for RSA."""
+
+QUIET_S: Final = 60.0
+"""Seconds in which a reason for turning clients away is told once: a client tries all the time."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +161,19 @@ class Trusted:
 
     def trusts(self, certificate: bytes | None) -> bool:
         """True for a certificate (DER) that lies in the folder and is valid today."""
-        found = self._read().get(certificate) if certificate else None
+        return not self.objection(certificate)
+
+    def objection(self, certificate: bytes | None) -> str:
+        """Why a certificate (DER) is not trusted; empty for one that is."""
+        if not certificate:
+            return "it showed no certificate"
+        found = self._read().get(certificate)
         if found is None:
-            return False
+            return f"its certificate is not in {self._folder}"
         now = datetime.datetime.now(datetime.timezone.utc)
-        return bool(found.not_valid_before_utc <= now <= found.not_valid_after_utc)
+        if not found.not_valid_before_utc <= now <= found.not_valid_after_utc:
+            return "its certificate is not valid today, by this machine's clock"
+        return ""
 
 
 class Gate:
@@ -166,10 +183,20 @@ class Gate:
         trusted: The peers; None lets everybody in.
         user: The name that is asked for as well; empty for none.
         password: Its password.
+        clock: Seconds, for how often the log is told.
     """
 
-    def __init__(self, trusted: Trusted | None, user: str, password: Secret | None) -> None:
+    def __init__(
+        self,
+        trusted: Trusted | None,
+        user: str,
+        password: Secret | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._trusted, self._user, self._password = trusted, user, password
+        self._clock = clock
+        self._told: dict[str, float] = {}
+        self._kept_back: dict[str, int] = {}
 
     @property
     def asks_for_user(self) -> bool:
@@ -186,13 +213,15 @@ class Gate:
         """The user of a session, or None to turn it away; asyncua calls it."""
         from asyncua.crypto.permission_rules import User, UserRole
 
-        if self._trusted is not None and not self._trusted.trusts(certificate):
+        if self._objects_to(certificate):
             return None
         if self._user:
             right = self._password.reveal() if self._password else ""
             pairs = ((username or "", self._user), (password or "", right))
             same = [hmac.compare_digest(a.encode(), b.encode()) for a, b in pairs]
             if not all(same):
+                # Never which of the two, nor the name: people type passwords into that field.
+                self._tell("its user name or password is wrong", certificate)
                 return None
         return User(role=UserRole.User, name=username)
 
@@ -204,8 +233,29 @@ class Gate:
         from asyncua import ua
         from asyncua.common.utils import ServiceError
 
-        if self._trusted is not None and not self._trusted.trusts(der(certificate)):
+        if self._objects_to(der(certificate)):
             raise ServiceError(ua.StatusCodes.BadCertificateUntrusted)
+
+    def _objects_to(self, certificate: bytes | None) -> bool:
+        objection = self._trusted.objection(certificate) if self._trusted is not None else ""
+        if objection:
+            self._tell(objection, certificate)
+        return bool(objection)
+
+    def _tell(self, objection: str, certificate: bytes | None) -> None:
+        """Write into the log why a client was turned away, each reason once in `QUIET_S`."""
+        now = self._clock()
+        if now - self._told.get(objection, -QUIET_S) < QUIET_S:
+            self._kept_back[objection] = self._kept_back.get(objection, 0) + 1
+            return
+        self._told[objection] = now
+        # The thumbprint, as the tools of OPC UA show it, and nothing that a stranger has written.
+        thumb = f", thumbprint {hashlib.sha1(certificate).hexdigest()}" if certificate else ""
+        more = self._kept_back.pop(objection, 0)
+        LOG.warning(
+            "OPC UA: a client was turned away: %s%s%s",
+            objection, thumb, f" ({more} more since the last such line)" if more else "",
+        )  # fmt: skip
 
 
 def guarded_server(gate: Gate) -> InternalServer:

@@ -88,6 +88,11 @@ def test_how_the_engine_is_kept_is_a_table_of_its_own(tmp_path: Path) -> None:
         ("valid_mm = 1500", f"valid_mm = {10**400}", r"lane.toml:13: .*valid_mm is too large"),
         ("valid_mm = 1500", "reverse_counts = -1", r"lane.toml:13: .*reverse_counts.*0 to"),
         ("valid_mm = 1500", "beat_s = 0.6", r"lane.toml:13: .*plc_limit_s.*twice beat_s \(0.6\)"),
+        (
+            "valid_mm = 1500",
+            "plc_limit_s = 1000",
+            r"lane.toml:13: .*plc_limit_s.*10 s at most.*1000.*not milliseconds",
+        ),
         ("port = 1502", "timeout_s = 1.5", r"lane.toml:18: .*timeout_s.*plc_limit_s \(1.0\).*1.5"),
         ('kind = "simulated"', "", r"lane.toml:7: \[source\] needs the key kind"),
         ('kind = "simulated"', 'kind = "strip-file"', r"lane.toml:7: .*needs the key path"),

@@ -110,7 +110,7 @@ def lane_file(
         path.write_text(
             f'[lane]\nbundle = "{stand_in_bundle}"\nengine = "fake"\njournal = "lane.journal"\n'
             f'{lane}\n[source]\nkind = "python"\nentry = "{name}:feed"\n'
-            f"[control]\nplc_limit_s = 30\nbeat_s = 0.02\npoll_s = 0.01\n{control}\n"
+            f"[control]\nplc_limit_s = 10\nbeat_s = 0.02\npoll_s = 0.01\n{control}\n"
             f'[[bus]]\nkind = "modbus"\nport = {free_port()}\n{more}\n'
         )
         return path
@@ -624,7 +624,7 @@ def test_the_commands_lane_and_plc_talk_over_the_bus_of_one_file(
     path.write_text(
         f'[lane]\nbundle = "{stand_in_bundle}"\nengine = "fake"\n'
         '[source]\nkind = "simulated"\nbags = 2\nspeed_m_s = 1.0\n'
-        '[control]\nat_start = "wait"\nplc_limit_s = 30\ndrain_s = 5\n'
+        '[control]\nat_start = "wait"\nplc_limit_s = 10\ndrain_s = 5\n'
         f'[[bus]]\nkind = "modbus"\nport = {free_port()}\ntimeout_s = 5\n'
     )
     decisions: list[Decision] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import hashlib
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from xedge.control.commands import COMMAND_BYTES, SILENT, Commands, Direction
 from xedge.control.image import IMAGE_BYTES, Header, LaneState, Place, decode, encode
 from xedge.control.link import Link, LinkConfig
 from xedge.control.opcua import OPEN, OpcUaBus, OpcUaOptions, OpcUaPort
-from xedge.control.opcua_gate import Trusted
+from xedge.control.opcua_gate import QUIET_S, Gate, Trusted
 from xedge.control.words import to_words
 from xedge.errors import BusError, BusNotInstalled, BusRefused, ConfigError
 from xedge.types import Decision, Reason, Verdict
@@ -91,8 +92,9 @@ def bench(site: Any, rig_modules: Any) -> Iterator[Callable[..., OpcUaBus]]:
     ],
 )
 def test_who_lacks_a_trusted_certificate_or_the_password_is_turned_away(
-    site: Any, lane: OpcUaBus, name: str, changes: dict[str, Any], said: str
-) -> None:
+    site: Any, lane: OpcUaBus, name: str, changes: dict[str, Any], said: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     port = OpcUaPort(site.options(name, "lane", **changes))
     with pytest.raises(BusError, match="not connected"):
         port.read()
@@ -101,6 +103,7 @@ def test_who_lacks_a_trusted_certificate_or_the_password_is_turned_away(
         port.read()
     assert str(refused.value).startswith(str(port))
     assert "guessed" not in str(refused.value)
+    assert "guessed" not in caplog.text
     with pytest.raises(BusError, match=rf"a moment ago: found {said}\w*\. Check certificate"):
         port.write(RUNS)
     time.sleep(0.25)
@@ -130,6 +133,38 @@ def test_trust_is_given_and_taken_while_the_lane_runs(site: Any, lane: OpcUaBus)
     port.connect()
     with pytest.raises(BusRefused):
         port.read()
+
+
+def test_why_a_client_was_turned_away_reaches_the_log_once_a_minute(
+    site: Any, lane: OpcUaBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert lane.options.trusted is not None
+    now = 0.0
+    gate = Gate(Trusted(lane.options.trusted), "plc", Secret("the test", "hidden"), lambda: now)
+    plc, stranger = (
+        site.options(name, "lane").certificate.read_bytes() for name in ("plc", "stranger")
+    )
+
+    def turned_away(**shown: Any) -> list[str]:
+        caplog.clear()
+        assert gate.get_user(None, **shown) is None  # type: ignore[arg-type]
+        return [r.getMessage() for r in caplog.records if r.name == "xedge.opcua"]
+
+    (line,) = turned_away(username="plc", password="hidden", certificate=stranger)
+    thumb = hashlib.sha1(stranger).hexdigest()
+    assert line.endswith(f"its certificate is not in {lane.options.trusted}, thumbprint {thumb}")
+    assert turned_away(certificate=stranger) == []
+    (line,) = turned_away(certificate=None)
+    assert line.endswith("it showed no certificate")
+    (line,) = turned_away(username="hidden", password="h1dden", certificate=plc)
+    assert "its user name or password is wrong" in line
+    assert "hidden" not in line
+    assert "h1dden" not in line
+    assert turned_away(username="plc", password="", certificate=plc) == []
+    now = QUIET_S
+    (line,) = turned_away(username="plc", certificate=plc)
+    assert line.endswith("(1 more since the last such line)")
+    assert gate.get_user(None, "plc", "hidden", plc) is not None  # type: ignore[arg-type]
 
 
 def run(attack: Callable[[Any], Coroutine[Any, Any, None]], bus: OpcUaBus) -> None:
