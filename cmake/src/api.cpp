@@ -105,6 +105,16 @@ xedge_status with_detector(xedge_detector* handle, xedge_detection* found, std::
     });
 }
 
+View bytes_of(const void* bytes, std::size_t size) {
+    return {static_cast<const std::uint8_t*>(needed(bytes, "bytes")), size};
+}
+
+PublicKey key_of(const std::uint8_t* bytes) {
+    PublicKey key;
+    std::copy_n(needed(bytes, "key"), key.size(), key.begin());
+    return key;
+}
+
 void fill_model(const Bundle& bundle, xedge_model& out) {
     const Spec& spec = bundle.spec;
     out.name = spec.name.c_str();
@@ -120,6 +130,7 @@ void fill_model(const Bundle& bundle, xedge_model& out) {
     out.binning = spec.binning;
     out.candidates = spec.candidates;
     out.is_signed = bundle.is_signed;
+    out.is_verified = bundle.is_verified;
     out.pixel_mm = spec.pixel_mm;
     out.score_threshold = spec.score_threshold;
     out.alarm_threshold = spec.alarm_threshold;
@@ -175,8 +186,32 @@ xedge_status xedge_bundle_open(xedge_bundle** out, const char* path) {
 xedge_status xedge_bundle_parse(xedge_bundle** out, const void* bytes, size_t size) {
     return guarded([&] {
         *needed(out, "out") = nullptr;
-        *out = bundles().open(
-            parse_bundle({static_cast<const std::uint8_t*>(needed(bytes, "bytes")), size}));
+        *out = bundles().open(parse_bundle(bytes_of(bytes, size)));
+    });
+}
+
+xedge_status xedge_public_key(uint8_t* out, const char* path) {
+    return guarded([&] {
+        needed(out, "out");
+        const PublicKey key = read_public_key(needed(path, "path"));
+        std::copy(key.begin(), key.end(), out);
+    });
+}
+
+xedge_status xedge_bundle_open_signed(xedge_bundle** out, const char* path, const uint8_t* key) {
+    return guarded([&] {
+        *needed(out, "out") = nullptr;
+        const PublicKey by = key_of(key);
+        *out = bundles().open(open_bundle(needed(path, "path"), &by));
+    });
+}
+
+xedge_status xedge_bundle_parse_signed(xedge_bundle** out, const void* bytes, size_t size,
+                                       const uint8_t* key) {
+    return guarded([&] {
+        *needed(out, "out") = nullptr;
+        const PublicKey by = key_of(key);
+        *out = bundles().open(parse_bundle(bytes_of(bytes, size), &by));
     });
 }
 

@@ -1,13 +1,12 @@
 #include "bundle.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <set>
 #include <string_view>
 
 #include "archive.hpp"
+#include "file.hpp"
 #include "json.hpp"
 #include "sha256.hpp"
 
@@ -240,7 +239,7 @@ const Variant& Bundle::variant(const std::string& name) const {
     return found->second;
 }
 
-std::shared_ptr<const Bundle> parse_bundle(View content) {
+std::shared_ptr<const Bundle> parse_bundle(View content, const PublicKey* key) {
     if (content.size() > kLargestFile)
         throw Failure(XEDGE_E_BUNDLE, "this is too large for a bundle", "at most 256 MiB",
                       std::to_string(content.size() >> 20) + " MiB");
@@ -249,6 +248,10 @@ std::shared_ptr<const Bundle> parse_bundle(View content) {
     const auto head = members.find("manifest.json");
     if (head == members.end() || head->second.size() > kLargestManifest)
         throw corrupt("it has no manifest.json, or one of more than 1 MiB");
+    const auto signature = members.find("signature");
+    const bool is_signed = signature != members.end();
+    // Before the manifest is parsed: what an unknown maker wrote is not looked into.
+    if (key) verify(head->second, is_signed ? &signature->second : nullptr, *key);
     const Json manifest = Json::parse(View(head->second).text());
     const Json* schema = manifest.find("schema");
     if (!schema || schema->number() != kSchema)
@@ -257,7 +260,9 @@ std::shared_ptr<const Bundle> parse_bundle(View content) {
                       "Export it again with this version of xedge");
     members.erase(head);
     auto bundle = std::make_shared<Bundle>();
-    bundle->is_signed = members.erase("signature") > 0;
+    bundle->is_signed = is_signed;
+    bundle->is_verified = key != nullptr;
+    if (is_signed) members.erase(signature);
     check_members(manifest, members);
     named(members, "LICENCE");
     manifest.at("created");
@@ -285,36 +290,13 @@ std::shared_ptr<const Bundle> parse_bundle(View content) {
     return bundle;
 }
 
-namespace {
-
-struct FileCloser {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-};
-
-Bytes read_file(const char* path) {
-    const auto failure = [path](int error) {
-        return Failure(XEDGE_E_BUNDLE, std::string("the bundle ") + path + " cannot be read",
-                       "a .xedge file", std::strerror(error), "Check the path");
-    };
-    const std::unique_ptr<std::FILE, FileCloser> file(std::fopen(path, "rb"));
-    if (!file) throw failure(errno);
-    Bytes content;
-    std::size_t held = 0;
-    do {
-        content.resize(std::max<std::size_t>(1u << 20, 2 * held));
-        held += std::fread(content.data() + held, 1, content.size() - held, file.get());
-        if (std::ferror(file.get())) throw failure(errno);
-    } while (held == content.size() && held <= kLargestFile);
-    content.resize(held);
-    return content;
-}
-
-}  // namespace
-
-std::shared_ptr<const Bundle> open_bundle(const char* path) {
-    const Bytes content = read_file(path);
+std::shared_ptr<const Bundle> open_bundle(const char* path, const PublicKey* key) {
+    const Bytes content = read_file(path, kLargestFile, [](const char* file, const char* why) {
+        return Failure(XEDGE_E_BUNDLE, std::string("the bundle ") + file + " cannot be read",
+                       "a .xedge file", why, "Check the path");
+    });
     try {
-        return parse_bundle(content);
+        return parse_bundle(content, key);
     } catch (const Failure& failure) {
         throw Failure(failure.status(), std::string(path) + ": " + failure.what());
     }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bytes.hpp"
+#include "signing.hpp"
 
 namespace xedge {
 
@@ -37,14 +38,15 @@ struct Bundle {
     std::vector<std::uint16_t> golden_low, golden_high;
     std::size_t golden_lines = 0, golden_elements = 0;
     std::string sha256, variant_names;
-    bool is_signed = false;
+    bool is_signed = false, is_verified = false;
 
     // Throws Failure when the bundle has no such variant.
     const Variant& variant(const std::string& name) const;
 };
 
-// A bundle that was read and checked as xedge/bundle.py does. Throws Failure.
-std::shared_ptr<const Bundle> parse_bundle(View content);
-std::shared_ptr<const Bundle> open_bundle(const char* path);
+// A bundle that was read and checked as xedge/bundle.py does; with a key (nullptr: without) it must
+// be signed by its owner. Throws Failure.
+std::shared_ptr<const Bundle> parse_bundle(View content, const PublicKey* key = nullptr);
+std::shared_ptr<const Bundle> open_bundle(const char* path, const PublicKey* key = nullptr);
 
 }  // namespace xedge

@@ -17,6 +17,14 @@ int main(int argc, char** argv) {
     CHECK(first.handle() == nullptr);  // NOLINT: what a moved-from owner holds is the point
     CHECK(!bundle.class_name(0).empty() && bundle.model().classes > 0);
 
+    CHECK(bundle.model().is_verified == 0);
+    try {
+        const xedge::Bundle by_somebody(argv[1], xedge::PublicKey(xedge::PublicKey::Bytes{}));
+        CHECK(!"it is not signed");
+    } catch (const xedge::Error& error) {
+        CHECK(error.status() == XEDGE_E_SIGNATURE && strstr(error.what(), argv[1]));
+    }
+
     xedge_options options = xedge::default_options();
     options.engine = "null";
     xedge::Detector one(bundle, options), detector(bundle, options);

@@ -64,10 +64,20 @@ class Native:
                   c.byref(scan_of(low, high)), binning)  # fmt: skip
         return out
 
-    def open_bundle(self, content: bytes) -> c.c_void_p:
-        bundle = c.c_void_p()
-        self.call("xedge_bundle_parse", c.byref(bundle), content, c.c_size_t(len(content)))
+    def open_bundle(self, content: bytes, public_key: bytes | None = None) -> c.c_void_p:
+        """A handle of the bundle in ``content``, with a key (32 bytes) only when it is its."""
+        bundle, size = c.c_void_p(), c.c_size_t(len(content))
+        if public_key is None:
+            self.call("xedge_bundle_parse", c.byref(bundle), content, size)
+        else:
+            self.call("xedge_bundle_parse_signed", c.byref(bundle), content, size, public_key)
         return bundle
+
+    def public_key(self, path: Path) -> bytes:
+        """The 32 raw bytes of the key in a PEM file."""
+        key = c.create_string_buffer(32)
+        self.call("xedge_public_key", key, str(path).encode())
+        return key.raw
 
     def open_detector(self, bundle: c.c_void_p, **options: Any) -> c.c_void_p:
         detector = c.c_void_p()

@@ -66,7 +66,8 @@ extern "C" {
     X(E_ENGINE_RUN, -9, "the engine failed, or answered what cannot be trusted")                  \
     X(E_MEMORY, -10, "out of memory")                                                             \
     X(E_LIMIT, -11, "too many handles are open")                                                  \
-    X(E_INTERNAL, -12, "a fault of this library")
+    X(E_INTERNAL, -12, "a fault of this library")                                                 \
+    X(E_SIGNATURE, -13, "not signed by the owner of the key, or that cannot be found out")
 
 typedef enum xedge_status {
 #define XEDGE_STATUS_ENUM(name, number, meaning) XEDGE_##name = number,
@@ -109,11 +110,29 @@ XEDGE_API xedge_status xedge_set_log(xedge_log_callback callback, void *payload)
 /* --- Bundles ------------------------------------------------------------------------------- */
 
 /* Read and check a .xedge file: sizes before anything is unpacked, every member's sha256 before it
- * is used. A signature in it is not checked. Any thread. */
+ * is used. A signature in it is not checked: see xedge_bundle_open_signed. Any thread. */
 XEDGE_API xedge_status xedge_bundle_open(xedge_bundle **out, const char *path);
 
 /* The same from memory, which may be freed afterwards. Any thread. */
 XEDGE_API xedge_status xedge_bundle_parse(xedge_bundle **out, const void *bytes, size_t size);
+
+#define XEDGE_PUBLIC_KEY_SIZE 32
+
+/* Read an Ed25519 public key from a PEM file (`xedge sign --new-key NAME` and `openssl pkey -pubout`
+ * write such) into XEDGE_PUBLIC_KEY_SIZE bytes. Better than a file beside the bundle is a key that
+ * is compiled into the program: who can replace one can replace both. Any thread. */
+XEDGE_API xedge_status xedge_public_key(uint8_t *out, const char *path);
+
+/* As xedge_bundle_open, for a bundle that must be signed by the owner of a key of
+ * XEDGE_PUBLIC_KEY_SIZE bytes: XEDGE_E_SIGNATURE when it is not signed, or by somebody else, and
+ * when that cannot be found out. OpenSSL does the arithmetic, found when it is first needed: its
+ * libcrypto.so where the system's loader looks, or in XEDGE_CRYPTO_LIBRARY. Any thread. */
+XEDGE_API xedge_status xedge_bundle_open_signed(xedge_bundle **out, const char *path,
+                                                const uint8_t *key);
+
+/* The same from memory, which may be freed afterwards. Any thread. */
+XEDGE_API xedge_status xedge_bundle_parse_signed(xedge_bundle **out, const void *bytes, size_t size,
+                                                 const uint8_t *key);
 
 typedef enum xedge_channels {
     XEDGE_DUAL_ENERGY = 1,  /* high / 256, low / 256, and their ratio: made from counts */
@@ -147,13 +166,15 @@ typedef struct xedge_model {
     double nms_iou;         /* overlap above which the weaker of two boxes of a class goes */
     int32_t golden_lines;   /* size of the recorded counts, see xedge_self_test */
     int32_t golden_elements;
+    int32_t is_verified; /* 1 when it was opened with a key, which the signature is by */
+    int32_t reserved;
 } xedge_model;
 
 /* Fill a description whose struct_size is set: xedge_model model = XEDGE_MODEL_INIT.
  * Any thread. */
 XEDGE_API xedge_status xedge_bundle_describe(xedge_model *out, xedge_bundle *bundle);
 #define XEDGE_MODEL_INIT \
-    { sizeof(xedge_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0 }
+    { sizeof(xedge_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0 }
 
 /* Name of the class that a detection's label means; it lives until the bundle is closed.
  * Any thread. */

@@ -9,6 +9,7 @@
 #ifndef XEDGE_XEDGE_HPP
 #define XEDGE_XEDGE_HPP
 
+#include <array>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -34,11 +35,31 @@ inline void check(xedge_status status) {
     if (status != XEDGE_OK) throw Error(status);
 }
 
+// Whose signature a bundle must carry: an Ed25519 key from a PEM file, or its bytes.
+class PublicKey {
+public:
+    using Bytes = std::array<std::uint8_t, XEDGE_PUBLIC_KEY_SIZE>;
+    explicit PublicKey(const std::string& path) {
+        check(xedge_public_key(bytes_.data(), path.c_str()));
+    }
+    explicit PublicKey(const Bytes& bytes) : bytes_(bytes) {}
+    const std::uint8_t* data() const noexcept { return bytes_.data(); }
+
+private:
+    Bytes bytes_{};
+};
+
 class Bundle {
 public:
     explicit Bundle(const std::string& path) { check(xedge_bundle_open(&handle_, path.c_str())); }
     Bundle(const void* bytes, std::size_t size) {
         check(xedge_bundle_parse(&handle_, bytes, size));
+    }
+    Bundle(const std::string& path, const PublicKey& key) {
+        check(xedge_bundle_open_signed(&handle_, path.c_str(), key.data()));
+    }
+    Bundle(const void* bytes, std::size_t size, const PublicKey& key) {
+        check(xedge_bundle_parse_signed(&handle_, bytes, size, key.data()));
     }
     Bundle(Bundle&& other) noexcept : handle_(other.release()) {}
     Bundle& operator=(Bundle&& other) noexcept {
