@@ -21,6 +21,7 @@ from xedge.metrics import Truth, summarise
 from xedge.metrics.summary import LEVELS
 from xedge.spec import ModelSpec
 from xedge.types import Detections
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.record import BenchRecord, Json, new_record
 
 
@@ -62,6 +63,7 @@ def bench_accuracy(
     subjects = simulated(bundles[0].spec.classes, settings.bags, settings.seed)
     with ExitStack() as stack:
         opened = [stack.enter_context(finder(b, settings.engine, threads=threads)) for b in bundles]
+        watch = stack.enter_context(Watch())
         for subject in subjects.items():
             for (find, _), mine in zip(opened, found, strict=True):
                 mine.append(find(subject)[0])
@@ -78,6 +80,7 @@ def bench_accuracy(
         models=digests,
         settings=dataclasses.asdict(settings) | {"threads": threads},
         results=results,
+        conditions=watch.conditions,
     )
 
 

@@ -30,8 +30,9 @@ from xedge import engines
 from xedge.errors import ConfigError
 from xedge.spec import ModelSpec
 from xedge.train.recipe import load_recipe
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender
-from xedge_benchmarks.interleave import CpuTimes, foreign_load_note, interleave, summarize
+from xedge_benchmarks.interleave import interleave, summarize
 from xedge_benchmarks.record import BenchRecord, new_record
 
 PLAIN: Final = "plain"
@@ -152,15 +153,17 @@ def bench_algebra(
             engine = engines.load(data, settings.engine, settings.threads)
             stack.enter_context(closing(engine))
             contenders.append(engine_contender(name, engine, [planes]))
-        before = CpuTimes.now()
-        samples = interleave(
-            contenders, rounds=settings.rounds, warmup=settings.warmup, clock=CLOCKS[settings.clock]
-        )
-        foreign = before.foreign_cores(CpuTimes.now())
+        with Watch() as watch:
+            samples = interleave(
+                contenders,
+                rounds=settings.rounds,
+                warmup=settings.warmup,
+                clock=CLOCKS[settings.clock],
+            )
     return new_record(
         "algebra",
         models={name: hashlib.sha256(data).hexdigest() for name, data, _ in built},
         settings={"recipe": recipe, "plain": plain or "", **dataclasses.asdict(settings)},
         results={"graphs": [dataclasses.asdict(s) for s in summarize(names, samples)]},
-        notes=foreign_load_note(foreign),
+        conditions=watch.conditions,
     )

@@ -13,7 +13,7 @@ from xedge.sim.bags import BagConfig
 from xedge.sim.belt import SimulatedBelt
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
-from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
 
 
@@ -56,8 +56,8 @@ def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> Bench
     )
     # In real time the simulator must not take the cores that it is the load of.
     strips = list(belt) if settings.realtime else belt
-    with warm_detector(bundle, settings.engine, settings.threads) as (detector, used):
-        before = CpuTimes.now()
+    warm = warm_detector(bundle, settings.engine, settings.threads)
+    with warm as (detector, used), Watch() as watch:
         report = run_lane(
             strips,
             detector.detect_window,
@@ -65,11 +65,10 @@ def bench_belt(bundle: Bundle, settings: BeltSettings = BeltSettings()) -> Bench
             LaneConfig.for_model(bundle.spec),
             realtime=settings.realtime,
         )
-        foreign = before.foreign_cores(CpuTimes.now())
     return new_record(
         "belt",
         models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings) | {"threads": used.threads},
         results=report.to_dict() | {"engine": f"{used.name} {used.version}"},
-        notes=foreign_load_note(foreign),
+        conditions=watch.conditions,
     )

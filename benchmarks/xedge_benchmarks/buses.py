@@ -8,7 +8,6 @@ PLC's own cycle, which adds up to one of its scans, is not in the figures, and n
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from xedge.control.link import Link, LinkConfig
 from xedge.control.words import to_words
 from xedge.errors import BusError, ImageRefused
 from xedge.types import Decision, Verdict
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.record import BenchRecord, new_record
 
 POLL_S: Final = 0.005
@@ -49,14 +49,14 @@ def bench_buses(
         BusError: When an end cannot be made ready, or does not answer for `PATIENCE_S`.
     """
     file = read_lane_file(path)
-    before = os.getloadavg()[0]
-    rows = [_measure(table, rounds, on_round) for table in file.buses]
+    with Watch() as watch:
+        rows = [_measure(table, rounds, on_round) for table in file.buses]
     return new_record(
         "buses",
         models={},
         settings={"rounds": rounds, "poll_s": POLL_S, "look_s": LOOK_S, "warm_up": WARM_UP},
         results={"buses": rows},
-        notes=(f"load average at the start {before:.1f} on {os.cpu_count()} processors",),
+        conditions=watch.conditions,
     )
 
 

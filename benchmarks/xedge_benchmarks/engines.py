@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from xedge.bundle import Bundle
 from xedge.errors import EngineNotInstalled
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import (
     bag_windows,
     engine_contender,
     loaded_engines,
     measurable_engines,
 )
-from xedge_benchmarks.interleave import CpuTimes, foreign_load_note, interleave, summarize
+from xedge_benchmarks.interleave import interleave, summarize
 from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
 
 
@@ -63,9 +64,8 @@ def bench_engines(
             engine_contender(name, engine, windows)
             for name, engine in zip(chosen, engines, strict=True)
         ]
-        before = CpuTimes.now()
-        samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
-        foreign = before.foreign_cores(CpuTimes.now())
+        with Watch() as watch:
+            samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
     summaries = [dataclasses.asdict(summary) for summary in summarize(chosen, samples)]
     absent = {name: str(state) for name, state in table.items() if not state.usable}
     return new_record(
@@ -73,5 +73,5 @@ def bench_engines(
         models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings),
         results={"engines": summaries, "not_measured": absent},
-        notes=foreign_load_note(foreign),
+        conditions=watch.conditions,
     )

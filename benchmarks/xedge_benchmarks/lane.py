@@ -33,7 +33,7 @@ from xedge.sim.bank import BankBelt, Stretch, cut, render
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.types import U8, Detections
-from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
 from xedge_benchmarks.stopwatch import Stopwatch, TimedCore, percentiles
 
@@ -106,8 +106,7 @@ def bench_lane(
         for low, high in render(settings.seed, settings.bags, scanner, strip_lines=STRIP_LINES)
     )
     correction = flat_field(scanner, settings.seed, settings.seed)
-    before = CpuTimes.now()
-    with _screen(bundle, settings) as (screen, used):
+    with Watch() as watch, _screen(bundle, settings) as (screen, used):
         runs = []
         for beside in settings.beside:
             for speed in settings.speeds_m_s:
@@ -128,7 +127,7 @@ def bench_lane(
         models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings) | {"threads": used.threads},
         results={"engine": f"{used.name} {used.version}".strip(), "runs": runs, "ingest": ingest},
-        notes=foreign_load_note(before.foreign_cores(CpuTimes.now())),
+        conditions=watch.conditions,
     )
 
 

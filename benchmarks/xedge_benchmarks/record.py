@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,11 @@ from xedge.bundle import Bundle
 from xedge.errors import ConfigError
 from xedge.machine import Machine, read_machine
 from xedge.provenance import CodeVersion, code_version, installed_versions
+from xedge_benchmarks.conditions import Conditions
+from xedge_benchmarks.nvidia import driver_versions
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""2 added `BenchRecord.conditions`; records of 1 are read as well."""
 COMMIT_DIGITS: Final = 40
 
 PACKAGES: Final = (
@@ -28,7 +33,20 @@ PACKAGES: Final = (
     "onnxruntime-gpu",
     "openvino",
     "tensorrt-rtx-cu13",
+    "nncf",
+    "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
+    "cuda-bindings",
+    "nvidia-cuda-runtime",
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "onnx",
     "torch",
+    "torchvision",
+    "timm",
+    "mlcommons-loadgen",
 )
 """Distributions whose versions are written down when they are installed."""
 
@@ -49,6 +67,7 @@ class BenchRecord:
         models: Name to sha256 of each model that ran.
         settings: What the benchmark was told: rounds, threads, speeds.
         results: What it measured; units are in the keys.
+        conditions: How the machine was meanwhile; None where nobody looked.
         notes: What a reader must know of the run, such as foreign load on the processor.
     """
 
@@ -61,6 +80,7 @@ class BenchRecord:
     models: dict[str, str]
     settings: Json
     results: Json
+    conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -70,7 +90,8 @@ class BenchRecord:
 
     def to_json(self) -> str:
         """The record as indented JSON with its schema number, in the order of the fields."""
-        return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, indent=2) + "\n"
+        content = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def new_record(
@@ -79,20 +100,25 @@ def new_record(
     models: dict[str, str],
     settings: Json,
     results: Json,
+    conditions: Conditions | None = None,
     notes: tuple[str, ...] = (),
 ) -> BenchRecord:
-    """A record of what was just measured here, with this process's code, machine and versions."""
+    """A record of what was just measured here, with this process's code, machine and versions.
+
+    What the conditions have to say is added to its notes.
+    """
     return BenchRecord(
         benchmark=benchmark,
         code=code_version(),
         started_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command_line=(Path(sys.argv[0]).name, *sys.argv[1:]),
         machine=read_machine(),
-        versions=installed_versions(PACKAGES),
+        versions=installed_versions(PACKAGES) | driver_versions(),
         models=models,
         settings=settings,
         results=results,
-        notes=notes,
+        conditions=conditions,
+        notes=(*notes, *(conditions.notes() if conditions else ())),
     )
 
 
@@ -106,6 +132,8 @@ def bundle_digests(bundle: Bundle) -> dict[str, str]:
 
 def write_record(record: BenchRecord, folder: Path, *, scratch: bool = False) -> Path:
     """Path of the new file ``folder/MACHINE/TIME-BENCHMARK-COMMIT.json``; none is overwritten.
+
+    The file appears whole or not at all.
 
     Args:
         record: What to write.
@@ -127,17 +155,52 @@ def write_record(record: BenchRecord, folder: Path, *, scratch: bool = False) ->
     moment = record.started_utc.partition("+")[0].replace(":", "")
     commit = record.code.commit[:12].replace(" ", "-")
     path = place / f"{moment}-{record.benchmark}-{commit}.json"
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
+        with part.open("x", encoding="utf-8") as file:
             file.write(record.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(part, path)  # fails where there is such a file already
     except OSError as error:
         raise ConfigError(
             "the record cannot be written",
             found=str(error),
             remedy="Name another folder with --out",
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
     return path
+
+
+def read_record(path: Path) -> Json:
+    """The content of a record's file, of this schema or an older one, as this one has it.
+
+    Raises:
+        ConfigError: When it is no record, or one of another schema.
+    """
+    try:
+        content: Json = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no record of a benchmark", found=str(error)) from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema is None or isinstance(schema, bool) or not isinstance(schema, int):
+        raise ConfigError(f"{path} is no record of a benchmark", expected='a key "schema"')
+    if not 1 <= schema <= SCHEMA:
+        raise ConfigError(
+            f"{path} is a record of another schema",
+            expected=f"1 to {SCHEMA}",
+            found=str(schema),
+            remedy="Read it with the xedge that wrote it",
+        )
+    content.setdefault("conditions", None)
+    wanted = {field.name for field in dataclasses.fields(BenchRecord)}
+    if missing := wanted - content.keys():
+        raise ConfigError(f"{path} is no record of schema {schema}",
+                          found=f"nothing of {', '.join(sorted(missing))}")  # fmt: skip
+    return content
 
 
 def checkout() -> Path | None:

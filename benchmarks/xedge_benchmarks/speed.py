@@ -23,14 +23,9 @@ import torch
 from xedge import engines
 from xedge.engines.threads import physical_cores
 from xedge.errors import ConfigError
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender
-from xedge_benchmarks.interleave import (
-    Contender,
-    CpuTimes,
-    foreign_load_note,
-    interleave,
-    summarize,
-)
+from xedge_benchmarks.interleave import Contender, interleave, summarize
 from xedge_benchmarks.record import BenchRecord, new_record
 from xedge_benchmarks.speed_graphs import (
     Shelf,
@@ -188,16 +183,15 @@ def bench_speed(
         calls = [_WithProcessorTime(_contender(row, settings, Shelf(graphs), stack, digests).run)
                  for row in rows]  # fmt: skip
         contenders = [Contender(row.name, call) for row, call in zip(rows, calls, strict=True)]
-        before = CpuTimes.now()
-        samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
-        foreign = before.foreign_cores(CpuTimes.now())
+        with Watch() as watch:
+            samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
     spent = np.array([call.spent_ns[settings.warmup :] for call in calls]).T
     return new_record(
         f"speed-{name}",
         models=digests,
         settings=dataclasses.asdict(settings) | {"only": only},
         results={"rows": _results(rows, samples, spent)},
-        notes=foreign_load_note(foreign),
+        conditions=watch.conditions,
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import xedge
 from xedge import engines
 from xedge.errors import ConfigError
-from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
+from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.record import BenchRecord, new_record
 
 MEGABYTE: Final = 1e6
@@ -43,12 +43,11 @@ def bench_start(rounds: int) -> BenchRecord:
     scripts |= {f"start, {name}": _START.format(engine=name) for name in names}
     for script in scripts.values():  # the first start fills the cache
         _process(script)
-    before = CpuTimes.now()
     seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in scripts}
-    for _ in range(rounds):
-        for name, script in scripts.items():
-            seen[name].append(_process(script))
-    foreign = before.foreign_cores(CpuTimes.now())
+    with Watch() as watch:
+        for _ in range(rounds):
+            for name, script in scripts.items():
+                seen[name].append(_process(script))
     rows = [_row("import xedge, inside Python", [s[0] for s in seen["import xedge"]], "s")]
     for name, samples in seen.items():
         rows.append(_row(f"{name}, on the clock", [s[1] for s in samples], "s"))
@@ -59,7 +58,7 @@ def bench_start(rounds: int) -> BenchRecord:
         models={},
         settings={"rounds": rounds},
         results={"rows": rows},
-        notes=foreign_load_note(foreign),
+        conditions=watch.conditions,
     )
 
 
