@@ -12,6 +12,7 @@ from rich.table import Table
 from xedge.bundle import open_bundle
 from xedge_benchmarks.bus_command import buses
 from xedge_benchmarks.command_record import bundle_options, keep_and_tell, record_options
+from xedge_benchmarks.compare_command import compare
 from xedge_benchmarks.lane_command import lane
 from xedge_benchmarks.record import BenchRecord
 from xedge_benchmarks.speed_command import speed
@@ -256,3 +257,4 @@ bench.add_command(studies)
 bench.add_command(speed)
 bench.add_command(buses)
 bench.add_command(lane)
+bench.add_command(compare)

@@ -47,6 +47,8 @@ class Summary:
         p99_ms: Ninety-nine in a hundred are not above it.
         min_ms: The least.
         max_ms: The greatest.
+        median_ms_low: Lower end of the median's 95 % interval.
+        median_ms_high: Upper end of it.
         ratio: Median over the first contender's median; below 1 is faster than the first.
         ratio_low: Lower end of the ratio's 95 % interval.
         ratio_high: Upper end of it.
@@ -59,6 +61,8 @@ class Summary:
     p99_ms: float
     min_ms: float
     max_ms: float
+    median_ms_low: float
+    median_ms_high: float
     ratio: float
     ratio_low: float
     ratio_high: float
@@ -119,12 +123,12 @@ def summarize(names: Sequence[str], samples: I64) -> tuple[Summary, ...]:
     resampled = np.stack([np.median(column[picks], axis=1) for column in samples.T])
     medians = np.median(samples, axis=0)
     return tuple(
-        _summary(name, column, float(median / medians[0]), resample / resampled[0])
+        _summary(name, column, float(median / medians[0]), resample / resampled[0], resample)
         for name, column, median, resample in zip(names, samples.T, medians, resampled, strict=True)
     )
 
 
-def _summary(name: str, nanoseconds: I64, ratio: float, ratios: F64) -> Summary:
+def _summary(name: str, nanoseconds: I64, ratio: float, ratios: F64, resampled: F64) -> Summary:
     """The numbers of one contender.
 
     The percentiles are the nearest sample at or above the rank ("higher"): with few rounds p99
@@ -133,6 +137,7 @@ def _summary(name: str, nanoseconds: I64, ratio: float, ratios: F64) -> Summary:
     ms = nanoseconds / 1e6
     p90, p99 = np.percentile(ms, [90, 99], method="higher")
     low, high = np.percentile(ratios, [2.5, 97.5])
+    least, most = np.percentile(resampled, [2.5, 97.5]) / 1e6
     return Summary(
         name=name,
         rounds=len(ms),
@@ -141,6 +146,8 @@ def _summary(name: str, nanoseconds: I64, ratio: float, ratios: F64) -> Summary:
         p99_ms=float(p99),
         min_ms=float(ms.min()),
         max_ms=float(ms.max()),
+        median_ms_low=float(least),
+        median_ms_high=float(most),
         ratio=ratio,
         ratio_low=float(low),
         ratio_high=float(high),

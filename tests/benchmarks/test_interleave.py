@@ -74,6 +74,7 @@ def test_summary_of_known_samples() -> None:
     first = np.arange(1, 101) * 1_000_000  # 1 ms to 100 ms
     summaries = summarize(["first", "half"], np.stack([first, first // 2], axis=1))
     assert (summaries[0].min_ms, summaries[0].max_ms) == (1.0, 100.0)
+    assert summaries[0].median_ms_low < 50.5 < summaries[0].median_ms_high
     assert summaries[0].median_ms == 50.5
     # The nearest sample at or above rank 0.9 * 99 = 89.1, counted from 0, is the 91st.
     assert (summaries[0].p90_ms, summaries[0].p99_ms) == (91.0, 100.0)
@@ -104,6 +105,7 @@ def test_order_statistics_hold_for_any_samples(samples: np.ndarray) -> None:
         assert summary.p90_ms <= summary.p99_ms <= summary.max_ms
         assert {summary.p90_ms, summary.p99_ms} <= set((column / 1e6).tolist())
         assert summary.ratio_low <= summary.ratio_high
+        assert summary.min_ms <= summary.median_ms_low <= summary.median_ms_high <= summary.max_ms
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads Linux' /proc")

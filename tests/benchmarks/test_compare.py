@@ -1,0 +1,122 @@
+"""`xedge bench compare`: slower, faster, the same, or too noisy to tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from xedge_benchmarks.compare import compare
+from xedge_benchmarks.record import new_record, write_record
+
+from xedge.cli import main
+from xedge.errors import ConfigError
+from xedge.provenance import CodeVersion
+
+
+def keep(
+    folder: Path, second: int, median: float, width: float, *, commit: str = "a", rounds: int = 9
+) -> Path:
+    """The file of a record with one figure."""
+    record = new_record(
+        "engines",
+        models={"m": "1"},
+        settings={"rounds": rounds},
+        results={"engines": [{"name": "x", "median_ms": median, "median_ms_low": median - width,
+                              "median_ms_high": median + width}]},
+    )  # fmt: skip
+    return write_record(
+        dataclasses.replace(
+            record,
+            code=CodeVersion(commit * 40, False),
+            started_utc=f"2026-01-01T00:00:{second:02}+00:00",
+        ),
+        folder,
+    )
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, ["bench", "compare", *map(str, args)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict", "status"),
+    [(10.9, "same", 0), (13.0, "slower", 1), (8.0, "faster", 1)],
+)
+def test_beyond_the_intervals(tmp_path: Path, after: float, verdict: str, status: int) -> None:
+    a, b = keep(tmp_path / "a", 1, 10, 0.5), keep(tmp_path / "b", 2, after, 0.5, commit="b")
+    (found,) = compare(a, b).verdicts
+    assert found.verdict == verdict
+    assert found.change == pytest.approx(after / 10 - 1)
+    for places in ((a, b), (tmp_path / "a", tmp_path / "b")):
+        done = run(*places, "--all")
+        assert done.exit_code == status
+        assert verdict in done.stdout
+        assert "one run" in done.stdout
+
+
+def test_a_machine_that_disagrees_with_itself(tmp_path: Path) -> None:
+    keep(tmp_path / "a", 1, 12.5, 0.1)
+    keep(tmp_path / "a", 2, 10.0, 0.1)
+    # Others' commits say nothing of noise.
+    keep(tmp_path / "b", 3, 30.0, 0.1, commit="c")
+    keep(tmp_path / "b", 4, 12.0, 0.1, commit="b")
+    (found,) = compare(tmp_path / "a", tmp_path / "b").verdicts
+    assert (found.before.value, found.after.value) == (10.0, 12.0)  # the newest of each
+    assert found.noise == pytest.approx(0.25)
+    assert found.verdict == "too noisy to tell"
+    done = run(tmp_path / "a", tmp_path / "b")
+    assert done.exit_code == 0
+    assert "noisy" in done.stdout
+    keep(tmp_path / "b", 5, 13.0, 0.1, commit="d")
+    assert [v.verdict for v in compare(tmp_path / "a", tmp_path / "b").verdicts] == ["slower"]
+
+
+def test_the_second_run_is_found_beside_a_file(tmp_path: Path) -> None:
+    keep(tmp_path, 1, 12.5, 0.1)
+    a, b = keep(tmp_path, 2, 10.0, 0.1), keep(tmp_path, 3, 12.0, 0.1, commit="b")
+    (found,) = compare(a, b).verdicts
+    assert (found.noise, found.verdict) == (pytest.approx(0.25), "too noisy to tell")
+
+
+def test_json(tmp_path: Path) -> None:
+    a, b = keep(tmp_path / "a", 1, 10, 0.5), keep(tmp_path / "b", 2, 20, 0.5)
+    done = run(a, b, "--json")
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert told["differs"] is True
+    (row,) = told["figures"]
+    assert row["verdict"] == "slower"
+    assert row["before"]["low"] == 9.5
+    assert row["change"] == 1.0
+
+
+def test_other_settings_are_no_pair_unless_files_are_named(tmp_path: Path) -> None:
+    a, b = keep(tmp_path / "a", 1, 10, 1), keep(tmp_path / "b", 2, 10, 1, rounds=5)
+    with pytest.raises(ConfigError, match="nothing in common"):
+        compare(tmp_path / "a", tmp_path / "b")
+    assert compare(a, b).notes == ("the settings are not the same",)
+    done = run(tmp_path / "a", tmp_path / "b")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+
+
+def test_a_machine_that_throttled(tmp_path: Path) -> None:
+    a, b = keep(tmp_path / "a", 1, 10, 1), keep(tmp_path / "b", 2, 10, 1)
+    content = json.loads(b.read_text())
+    b.write_text(json.dumps(content | {"conditions": {"throttled": ["cpu0 grew by 3"]}}))
+    assert compare(a, b).notes == (f"THE MACHINE THROTTLED in {b.name}",)
+    assert "THROTTLED" in run(a, b).stdout
+
+
+def test_scores_and_times_without_an_interval(repository: Path) -> None:
+    results = repository / "benchmarks/results/intel-xeon-processor-2-cores"
+    score = results / "2026-11-21T143706-accuracy-6573d8cc0950.json"
+    found = compare(score, score)
+    assert len(found.verdicts) == 4
+    assert not found.differs
+    belt = results / "2026-11-21T144109-belt-c178c78edb45.json"
+    with pytest.raises(ConfigError, match="no figure has an interval"):
+        compare(belt, belt)
