@@ -39,7 +39,7 @@ class Route:
 
 
 def _dense(model: DenseDetector, spec: ModelSpec) -> nn.Module:
-    return DeployedDense(model, Stage(spec.stage), spec.candidates)
+    return DeployedDense(model, Stage(spec.stage), spec.candidates, (spec.height, spec.width))
 
 
 def _priors(model: SSD | YOLOv3, spec: ModelSpec) -> nn.Module:

@@ -22,7 +22,7 @@ bin of each side for a label.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +136,23 @@ class OneHotArgmax(nn.Module):
         grouped = scores.reshape(n, self.parts, k // self.parts, h, w)
         best = grouped.argmax(2, keepdim=True) == self.index
         return best.to(scores.dtype).reshape(n, k, h, w)
+
+
+def has_rule(head: DenseHead) -> bool:
+    """True for a head whose tower for LA is one that `UnrolledLabelAware` has the derivative of."""
+    tower = list(head.reg_tower if head.config.label_aware_by == "regression" else head.cls_tower)
+    layers = list(zip(tower[0::3], tower[1::3], tower[2::3], strict=False))
+    return len(tower) == 3 * len(layers) > 0 and all(
+        _is_plain(conv) and conv.bias is None
+        and isinstance(norm, nn.GroupNorm) and norm.affine and isinstance(act, nn.ReLU)
+        for conv, norm, act in layers
+    )  # fmt: skip
+
+
+def _is_plain(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return isinstance(conv, nn.Conv2d) and (
+        conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode
+    ) == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")  # fmt: skip
 
 
 class UnrolledLabelAware(nn.Module):

@@ -42,8 +42,10 @@ def model_from_bundle(bundle: Bundle) -> DenseDetector:
             remedy="Use its checkpoint",
         )
     drop_batch_norms(model.pyramid.trunk.backbone)
-    deployed = DeployedDense(model, Stage(bundle.spec.stage), bundle.spec.candidates)
-    ran = _order_of_calls(deployed, bundle.spec.height, bundle.spec.width)
+    spec = bundle.spec
+    size = (spec.height, spec.width)
+    deployed = DeployedDense(model, Stage(spec.stage), spec.candidates, size)
+    ran = _order_of_calls(deployed, *size)
     convolutions = [n for n in graph if n.op_type == "Conv" and not _is_adjoint(n)]
     norms = [n for n in graph if n.op_type == "InstanceNormalization"]
     _fill(convolutions, [m for m in ran if isinstance(m, nn.Conv2d)], _constants)

@@ -47,7 +47,7 @@ def test_the_graph_names_what_it_takes_gives_and_comes_from(
 def test_an_engine_gives_what_pytorch_gives(tiny_checkpoint: Path, name: str, stage: Stage) -> None:
     exported = export_model(tiny_checkpoint, stage)
     checkpoint, _ = load_checkpoint(tiny_checkpoint)
-    module = DeployedDense(checkpoint.model(), stage, exported.spec.candidates)
+    module = DeployedDense(checkpoint.model(), stage, exported.spec.candidates, (96, 128))
     engine = load(exported.model, name, threads=1)
     x = planes(1)
     answer = engine.run({"planes": x})

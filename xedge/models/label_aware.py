@@ -54,7 +54,7 @@ def one_hot_argmax(scores: Tensor, parts: int = 1) -> Tensor:
     n, k, h, w = scores.shape
     grouped = scores.reshape(n, parts, k // parts, h, w)
     index = grouped.argmax(dim=2, keepdim=True)
-    return torch.zeros_like(grouped).scatter_(2, index, 1.0).flatten(1, 2)
+    return torch.zeros_like(grouped).scatter(2, index, 1.0).flatten(1, 2)
 
 
 def misleading_label(scores: Tensor, label: Tensor) -> Tensor:
