@@ -24,6 +24,9 @@ from xedge_benchmarks.interleave import Contender
 NOT_MEASURED = frozenset({"fake"})
 """Back ends that compute nothing."""
 
+WINDOWS = 2
+"""Windows of noise that ranges are taken from: scales do not change what a graph takes."""
+
 
 def measurable_engines() -> dict[str, Availability]:
     """Every back end that computes something, and whether it can be used here."""
@@ -61,6 +64,12 @@ def bag_windows(spec: ModelSpec, count: int, seed: int) -> tuple[U8, ...]:
         window[0, :, : planes.shape[1], : planes.shape[2]] = planes
         windows.append(window)
     return tuple(windows)
+
+
+def noise(height: int, width: int) -> list[U8]:
+    """Planes of noise, uint8 ``[3, height, width]``, always the same."""
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (3, height, width), dtype=np.uint8) for _ in range(WINDOWS)]
 
 
 @contextlib.contextmanager

@@ -6,13 +6,11 @@ what counts on a quiet machine, processor time what is left to say on a busy one
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,22 +22,13 @@ from xedge import engines
 from xedge.engines.threads import physical_cores
 from xedge.errors import ConfigError
 from xedge_benchmarks.conditions import Watch
-from xedge_benchmarks.contenders import engine_contender
-from xedge_benchmarks.interleave import Contender, interleave, summarize
+from xedge_benchmarks.contenders import engine_contender, noise
+from xedge_benchmarks.interleave import Contender, interleave
 from xedge_benchmarks.record import BenchRecord, new_record
-from xedge_benchmarks.speed_graphs import (
-    Shelf,
-    Subject,
-    by_onnxruntime,
-    noise,
-    on_integers,
-    one_backward,
-    sides,
-)
+from xedge_benchmarks.speed_graphs import FORMS_OF, Shelf, Subject, sides
+from xedge_benchmarks.two_clocks import WithProcessorTime, keep_memory, rows_of_both
 
 EAGER: Final = "torch-eager"
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES: Final = 1 << 30
 
 _R50 = ("data.height=640", "data.width=640", "model.pyramid.pretrained=false")
 _VGG = ("model.trunk.pretrained=false",)
@@ -66,17 +55,6 @@ class Row:
     engine: str
     form: str = "fp32"
     against: str = ""
-
-
-FORMS_OF: Final[Mapping[str, Callable[[bytes], bytes]]] = MappingProxyType(
-    {
-        "fp32": lambda model: model,
-        "one-backward": one_backward,
-        "int8": lambda model: on_integers(model, "int8"),
-        "int8-u8s8": lambda model: on_integers(model, "int8-u8s8"),
-        "int8-onnxruntime": by_onnxruntime,
-    }
-)
 
 
 def _overheads(plain: Subject, more: Subject, name: str, forms: Mapping[str, str]) -> list[Row]:
@@ -132,19 +110,6 @@ class SpeedSettings:
     threads: int | None = None
 
 
-@dataclass
-class _WithProcessorTime:
-    """A contender's call that notes the processor time of this process for each."""
-
-    run: Callable[[], object]
-    spent_ns: list[int] = field(default_factory=list)
-
-    def __call__(self) -> None:
-        before = time.process_time_ns()
-        self.run()
-        self.spent_ns.append(time.process_time_ns() - before)
-
-
 def rows_of(name: str) -> tuple[Row, ...]:
     """The rows of a table.
 
@@ -177,10 +142,10 @@ def bench_speed(
     rows = [row for row in rows_of(name) if only in row.engine]
     if not rows:
         raise ConfigError("the table has no such row", found=repr(only))
-    _keep_memory()
+    keep_memory()
     digests: dict[str, str] = {}
     with ExitStack() as stack:
-        calls = [_WithProcessorTime(_contender(row, settings, Shelf(graphs), stack, digests).run)
+        calls = [WithProcessorTime(_contender(row, settings, Shelf(graphs), stack, digests).run)
                  for row in rows]  # fmt: skip
         contenders = [Contender(row.name, call) for row, call in zip(rows, calls, strict=True)]
         with Watch() as watch:
@@ -196,25 +161,10 @@ def bench_speed(
 
 
 def _results(rows: Sequence[Row], samples: Any, spent: Any) -> list[dict[str, Any]]:
-    names = [row.name for row in rows]
-    found = []
-    for index, row in enumerate(rows):
-        first = names.index(row.against) if row.against in names else 0
-        pair = [first, index]
-        wall, cpu = (summarize([names[k] for k in pair], times[:, pair])[1]
-                     for times in (samples, spent))  # fmt: skip
-        found.append(
-            dataclasses.asdict(wall)
-            | {
-                "engine": row.engine,
-                "form": row.form,
-                "against": names[first],
-                "cpu_median_ms": cpu.median_ms,
-                "cpu_ratio": cpu.ratio,
-                "cpu_ratio_low": cpu.ratio_low,
-                "cpu_ratio_high": cpu.ratio_high,
-            }
-        )
+    names, against = [row.name for row in rows], [row.against for row in rows]
+    found = rows_of_both(names, against, samples, spent)
+    for told, row in zip(found, rows, strict=True):
+        told |= {"engine": row.engine, "form": row.form}
     return found
 
 
@@ -246,13 +196,3 @@ def _eager(row: Row, settings: SpeedSettings) -> Contender:
             module(planes)
 
     return Contender(row.name, run)
-
-
-def _keep_memory() -> None:
-    """Nothing; let malloc keep what is freed: giving pages back slows large maps in PyTorch."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # not glibc
-        return
-    for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-        mallopt(threshold, KEPT_BYTES)

@@ -1,4 +1,4 @@
-"""The graphs of `xedge bench speed`, of recipes whose weights are drawn, and the model in PyTorch.
+"""Graphs of recipes whose weights are drawn, in the forms that are timed, and the model in PyTorch.
 
 Exporting a large model takes longer than timing it, so graphs can be kept in a folder; a file is
 named after the commit that made it, and one of other code is not taken.
@@ -6,12 +6,13 @@ named after the commit that made it, and one of other code is not taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any, Final
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
@@ -22,17 +23,18 @@ from xedge_calibration.qdq import to_int8
 from xedge_export.contract import OUTPUTS
 from xedge_export.deployed import deploy
 from xedge_export.drawn import drawn_checkpoint
+from xedge_export.fp16 import to_fp16
 from xedge_export.one_backward import merge, pairs
 from xedge_export.passes import finish
+from xedge_export.ranges import measure_ranges, overflowing, seed_exponent
 from xedge_export.to_onnx import trace
 
 from xedge.provenance import code_version
 from xedge.spec import ModelSpec
+from xedge.train.checkpoint import Checkpoint
 from xedge.train.recipe import load_recipe
 from xedge.types import U8
-
-WINDOWS = 2
-"""Windows of noise that ranges are taken from: scales do not change what a graph takes."""
+from xedge_benchmarks.contenders import noise
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,13 @@ class Subject:
     recipe: str
     changes: tuple[str, ...] = ()
 
+    def drawn(self) -> Checkpoint:
+        """A checkpoint with weights drawn."""
+        return drawn_checkpoint(load_recipe(Path(self.recipe), list(self.changes))[1])
+
     def deployed(self) -> tuple[torch.nn.Module, ModelSpec]:
-        """The model in PyTorch from planes to outputs, weights drawn, and its description."""
-        checkpoint = drawn_checkpoint(load_recipe(Path(self.recipe), list(self.changes))[1])
+        """The model in PyTorch as it is traced, from planes to outputs, and its description."""
+        checkpoint = self.drawn()
         return deploy(checkpoint.model(), checkpoint.spec("0" * 64))
 
     def graph(self) -> bytes:
@@ -64,26 +70,23 @@ class Shelf:
 
     Attributes:
         folder: None keeps none.
+        of_one_run: The folder is this run's own, so that even graphs of code that no commit names
+            are kept and taken.
     """
 
     folder: Path | None = None
+    of_one_run: bool = False
 
     def take(self, name: str, make: Callable[[], bytes]) -> bytes:
         """A graph by its name, from the folder or made."""
         code = code_version()
-        if self.folder is None or code.dirty:
+        if self.folder is None or (code.dirty and not self.of_one_run):
             return make()
         path = self.folder / f"{name}-{code.commit[:12].replace(' ', '-')}.onnx"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(make())
         return path.read_bytes()
-
-
-def noise(height: int, width: int) -> list[U8]:
-    """Planes of noise, uint8 ``[3, height, width]``, always the same."""
-    random = np.random.default_rng(0)
-    return [random.integers(0, 256, (3, height, width), dtype=np.uint8) for _ in range(WINDOWS)]
 
 
 def sides(model: bytes) -> tuple[int, int]:
@@ -97,12 +100,25 @@ def on_integers(model: bytes, form: str) -> bytes:
     """A graph in one of `xedge_calibration`'s forms, ranges from noise."""
     graph = _graph(model)
     tensors = place(graph.graph, FORMS[form]).tensors
-    histograms = observe(graph, tensors, noise(*sides(model)))
-    return _data(to_int8(graph, histograms, FORMS[form], "minmax"))
+    windows = noise(*sides(model))
+    histograms = observe(graph, tensors, windows)
+    keep: list[str] = []
+    if FORMS[form].half:
+        keep = overflowing(measure_ranges(graph, windows))
+    return _data(to_int8(graph, histograms, FORMS[form], "minmax", keep_single=keep))
 
 
-def by_onnxruntime(model: bytes) -> bytes:
-    """A graph as ONNX Runtime's own static quantiser makes it: U8S8, weights by channel, QDQ."""
+def in_half(model: bytes) -> bytes:
+    """A graph in half precision, ranges from noise; that it answers alike is not proved."""
+    graph = _graph(model)
+    ranges = measure_ranges(graph, noise(*sides(model)))
+    return _data(
+        to_fp16(graph, keep=overflowing(ranges), seed_exponent=seed_exponent(graph, ranges))
+    )
+
+
+def by_onnxruntime(model: bytes, **options: Any) -> bytes:
+    """A graph as ONNX Runtime's own static quantiser makes it, by its defaults but ``options``."""
     feeds = iter([{"planes": planes[None]} for planes in noise(*sides(model))])
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -111,15 +127,18 @@ def by_onnxruntime(model: bytes) -> bytes:
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
-        quantize_static(
-            onnx.load_model_from_string(model),
-            path,
-            Reader(),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
+        quantize_static(onnx.load_model_from_string(model), path, Reader(), **options)
         return path.read_bytes()
+
+
+def as_advised(model: bytes) -> bytes:
+    """The same as its documentation advises on x86: unsigned activations, weights by channel."""
+    return by_onnxruntime(
+        model,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
 
 
 def one_backward(model: bytes) -> bytes:
@@ -137,3 +156,18 @@ def _graph(model: bytes) -> ir.Model:
 def _data(model: ir.Model) -> bytes:
     data: bytes = ir.serde.serialize_model(model).SerializeToString()
     return data
+
+
+FORMS_OF: Final[Mapping[str, Callable[[bytes], bytes]]] = MappingProxyType(
+    {
+        "fp32": lambda model: model,
+        "one-backward": one_backward,
+        "fp16": in_half,
+        "int8": lambda model: on_integers(model, "int8"),
+        "int8-u8s8": lambda model: on_integers(model, "int8-u8s8"),
+        "int8-fp16": lambda model: on_integers(model, "int8-fp16"),
+        "int8-onnxruntime": as_advised,
+        "int8-onnxruntime-defaults": by_onnxruntime,
+    }
+)
+"""Form to what makes it of the float32 graph."""

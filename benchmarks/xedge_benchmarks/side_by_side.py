@@ -1,0 +1,290 @@
+"""`xedge bench contenders`: who else could run a model, each in a process of its own, in turn.
+
+Each contender is loaded in its own process, so that none runs with another's memory, threads or
+crashes. Then they take turns: a round asks each once, and waits until it has answered. A turn is
+an untimed run, which wakes threads and caches that others took meanwhile, and a timed one; the
+processes look at their own clocks, so the pipe is in no number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+
+from xedge.errors import ConfigError, EngineRunError
+from xedge.machine import read_machine
+from xedge.provenance import installed_versions
+from xedge_benchmarks.child import MIB, Child, Failure, Limits, one_line
+from xedge_benchmarks.conditions import Watch
+from xedge_benchmarks.hosts import HOSTS, chosen_hosts
+from xedge_benchmarks.interleave import Contender, CpuTimes, interleave
+from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.rivals import RIVALS, chosen_rivals
+from xedge_benchmarks.two_clocks import keep_memory, rows_of_both
+
+SETTLE_S: Final = 0.05
+"""Before each turn: libraries keep their threads spinning for a while after the last."""
+DRAWN: Final = "weights are drawn, not trained: times say nothing about accuracy"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideSettings:
+    """How contenders are measured.
+
+    Attributes:
+        rounds: How often each is timed.
+        warmup: Untimed rounds beforehand.
+        threads: Threads of one run; None for every physical core.
+        gpu: Contenders that need a GPU, instead of the processor's.
+        seconds: That one contender may take to be ready, or to answer.
+        mib: Of memory that one process may take.
+    """
+
+    rounds: int = 15
+    warmup: int = 2
+    threads: int | None = None
+    gpu: bool = False
+    seconds: float = 600.0
+    mib: int = 6144
+
+
+QUICKLY: Final = SideSettings(rounds=5, warmup=1, seconds=60.0, mib=4096)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a contender says when it can run.
+
+    Attributes:
+        load_s: From nothing to a call: reading, building or compiling, without the imports.
+        first_ms: The first run; what a library puts off until then is in it.
+        processor_s: What its process had spent until then, imports and all.
+        peak_mib: The most resident memory that its process had until then.
+        sha256: Of the file that it reads; empty without one.
+        versions: Of its libraries.
+    """
+
+    load_s: float
+    first_ms: float
+    processor_s: float
+    peak_mib: int
+    sha256: str
+    versions: Mapping[str, str]
+
+
+@dataclass
+class _Turns:
+    """A contender's turns in its process; after a failure it has none."""
+
+    child: Child
+    wall_ns: list[int] = field(default_factory=list)
+    spent_ns: list[int] = field(default_factory=list)
+    total_ns: list[int] = field(default_factory=list)
+    why: str = ""
+
+    def __call__(self) -> None:
+        """Run once in the process, and book its clocks."""
+        if self.why:
+            return
+        time.sleep(SETTLE_S)
+        try:
+            wall, spent, total = self.child.ask(None)
+        except EngineRunError as error:
+            self.why = error.what
+            return
+        self.wall_ns.append(wall)
+        self.spent_ns.append(spent)
+        self.total_ns.append(total)
+
+
+def bench_contenders(
+    hosts: Sequence[str] = (),
+    rivals: Sequence[str] = (),
+    settings: SideSettings = SideSettings(),
+    graphs: Path | None = None,
+    tell: Tell = lambda what: None,
+) -> BenchRecord:
+    """A record of contenders on hosts; ``results`` has an entry a host, with a row a contender.
+
+    Args:
+        hosts: Names of `HOSTS`; none for all.
+        rivals: Names of `RIVALS`, compared with the first that runs; none for all.
+        settings: Rounds, threads and bounds.
+        graphs: Folder to keep graphs in for other runs of this commit.
+        tell: Told what is done next.
+
+    Raises:
+        ConfigError: When there is no such host or contender, or a GPU is asked for without one.
+    """
+    names = chosen_rivals(rivals, gpu=settings.gpu)
+    chosen = chosen_hosts(hosts)
+    if settings.gpu and not rivals and not read_machine().gpus:
+        raise ConfigError("this machine has no NVIDIA GPU that its driver shows",
+                          remedy="Leave --gpu away to measure the processor")  # fmt: skip
+    found: list[dict[str, Any]] = []
+    models: dict[str, str] = {}
+    # Around the whole lives of all processes: the system books a child's time when it has ended.
+    with Watch() as watch:
+        for host in chosen:
+            entry, digests = _measure(host, names, settings, graphs, tell)
+            found.append(entry)
+            models |= digests
+    return new_record(
+        "contenders",
+        models=models,
+        settings=dataclasses.asdict(settings) | {"hosts": chosen, "contenders": names},
+        results={"hosts": found},
+        conditions=watch.conditions,
+        notes=(DRAWN,),
+    )
+
+
+def _measure(
+    host: str, names: Sequence[str], settings: SideSettings, graphs: Path | None, tell: Tell
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """One host's entry, and digests of the files that were read."""
+    model = HOSTS[host]
+    wanted = [n for n in names if model.label_aware or not RIVALS[n].only_label_aware]
+    limits = Limits(seconds=settings.seconds, mib=settings.mib)
+    failed: dict[str, str] = {}
+    ready: dict[str, Ready] = {}
+    turns: dict[str, _Turns] = {}
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        forms = tuple(dict.fromkeys(RIVALS[name].form for name in wanted if RIVALS[name].form))
+        files = _files(host, forms, graphs, Path(folder), limits, tell)
+        for name in wanted:
+            tell(f"{host}: loading {name}")
+            file = files.get(RIVALS[name].form, "")
+            if isinstance(file, Failure):
+                failed[name] = f"its graph was not made: {file.why}"
+                continue
+            child = Child(serve, (host, name, file, settings.threads), limits)
+            stack.enter_context(closing(child))
+            try:
+                ready[name] = child.hear()
+                turns[name] = _Turns(child)
+            except EngineRunError as error:
+                failed[name] = error.what
+        tell(f"{host}: {settings.rounds} rounds of {len(turns)} contenders")
+        foreign = _take_turns(turns, ready, settings)
+    failed |= {name: turn.why for name, turn in turns.items() if turn.why}
+    rows = _rows({n: t for n, t in turns.items() if not t.why}, ready, settings.warmup)
+    rows += [_what(name) | {"failed": failed[name]} for name in wanted if name in failed]
+    entry = {
+        "host": host,
+        "title": model.title,
+        "recipe": model.recipe,
+        "changes": list(model.changes),
+        "weights": "shipped in our graphs, drawn in PyTorch" if model.shipped else "drawn",
+        "foreign_cores": foreign,
+        "rows": rows,
+    }
+    return entry, {f"{host}, {n}": r.sha256 for n, r in ready.items() if r.sha256}
+
+
+def _take_turns(
+    turns: Mapping[str, _Turns], ready: Mapping[str, Ready], settings: SideSettings
+) -> float:
+    """Cores that others kept busy while all contenders took their turns."""
+    if not turns:
+        return 0.0
+    before = CpuTimes.now()
+    interleave([Contender(name, turn) for name, turn in turns.items()],
+               rounds=settings.rounds, warmup=settings.warmup)  # fmt: skip
+    after = CpuTimes.now()
+    # These children have not ended yet.
+    spent = sum(turn.total_ns[-1] / 1e9 - ready[name].processor_s
+                for name, turn in turns.items() if turn.total_ns)  # fmt: skip
+    return before.foreign_cores(dataclasses.replace(after, own_s=after.own_s + spent))
+
+
+def _rows(
+    turns: Mapping[str, _Turns], ready: Mapping[str, Ready], warmup: int
+) -> list[dict[str, Any]]:
+    if not turns:
+        return []
+    samples, spent = (
+        np.array([getattr(turn, name)[warmup:] for turn in turns.values()], np.int64).T
+        for name in ("wall_ns", "spent_ns")
+    )
+    rows = rows_of_both(list(turns), [""] * len(turns), samples, spent)
+    return [
+        _what(row.pop("name"))
+        | row
+        | {k: v for k, v in dataclasses.asdict(ready[name]).items() if k != "sha256"}
+        for name, row in zip(turns, rows, strict=True)
+    ]
+
+
+def _what(name: str) -> dict[str, Any]:
+    rival = RIVALS[name]
+    return {"contender": name, "title": rival.title, "ours": rival.ours, "form": rival.form}
+
+
+def _files(
+    host: str, forms: Sequence[str], graphs: Path | None, folder: Path, limits: Limits, tell: Tell
+) -> dict[str, str | Failure]:
+    """The file of each form, or why there is none; a process that is killed makes no more."""
+    found: dict[str, str | Failure] = {"": ""}
+    child: Child | None = None
+    with ExitStack() as stack:
+        for form in forms:
+            tell(f"{host}: making {form}")
+            if child is None:
+                child = Child(make_files, (host, graphs, folder), limits)
+                stack.enter_context(closing(child))
+            try:
+                found[form] = child.ask(form)
+            except EngineRunError as error:
+                found[form] = Failure(error.what)
+                child = child if child.alive else None
+    return found
+
+
+def make_files(pipe: Connection, host: str, graphs: Path | None, folder: Path) -> None:
+    """Make the file of each form that a parent asks for; runs in a `Child`."""
+    from xedge_benchmarks.rival_graphs import make_file
+    from xedge_benchmarks.speed_graphs import Shelf
+
+    shelf = Shelf(graphs)
+    while True:
+        form = pipe.recv()
+        try:
+            pipe.send(str(make_file(host, form, shelf, folder)))
+        except Exception as error:
+            pipe.send(Failure(one_line(error)))
+
+
+def serve(pipe: Connection, host: str, name: str, file: str, threads: int | None) -> None:
+    """Load a contender, then run it whenever a parent asks; runs in a `Child`."""
+    keep_memory()
+    rival = RIVALS[name]
+    begin = time.perf_counter()
+    run = rival.load(host, Path(file) if file else None, threads)
+    loaded = time.perf_counter()
+    run()
+    first_ms = (time.perf_counter() - loaded) * 1e3
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MIB
+    versions = installed_versions(rival.libraries)
+    pipe.send(Ready(loaded - begin, first_ms, time.process_time(), peak_mib, digest, versions))
+    while True:
+        pipe.recv()
+        run()
+        wall, spent = time.perf_counter_ns(), time.process_time_ns()
+        run()
+        wall, spent = time.perf_counter_ns() - wall, time.process_time_ns() - spent
+        pipe.send((wall, spent, time.process_time_ns()))

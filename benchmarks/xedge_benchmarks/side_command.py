@@ -1,0 +1,100 @@
+"""`xedge bench contenders`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from xedge_benchmarks.command_record import keep_and_tell, record_options
+from xedge_benchmarks.record import BenchRecord
+
+
+@click.command(
+    epilog="\b\nExamples:\n  xedge bench contenders --quick\n"
+    "  xedge bench contenders atss atss-la\n"
+    "  xedge bench contenders ssd --contender torch --contender openvino:int8\n"
+    "  xedge bench contenders atss-la --gpu"
+)
+@click.argument("hosts", nargs=-1)
+@click.option("--contender", "rivals", multiple=True,
+              help="One to measure, others are compared with the first; else all.")  # fmt: skip
+@click.option("--gpu", is_flag=True, help="Those that need an NVIDIA GPU, not the processor's.")
+@click.option(
+    "--quick", is_flag=True, help="The shipped bundle, few rounds, bounds that are tight."
+)
+@click.option("--rounds", type=click.IntRange(min=2), help="Timed rounds.  [default: 15]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of one run.")
+@click.option("--seconds", type=click.FloatRange(min=1),
+              help="For a contender to be ready, or to answer.  [default: 600]")  # fmt: skip
+@click.option("--memory", "mib", type=click.IntRange(min=64),
+              help="MiB of memory for one process.  [default: 6144]")  # fmt: skip
+@click.option("--graphs", type=click.Path(path_type=Path, file_okay=False),
+              help="Keep exported graphs here, and take those of this commit.")  # fmt: skip
+@record_options
+def contenders(
+    hosts: tuple[str, ...],
+    rivals: tuple[str, ...],
+    gpu: bool,
+    quick: bool,
+    rounds: int | None,
+    threads: int | None,
+    seconds: float | None,
+    mib: int | None,
+    graphs: Path | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    """Time PyTorch, plain exports, other quantisers and our engines on HOSTS, in turn.
+
+    Each runs in a process of its own, bounded in time and memory; one that fails is a row that
+    says why. Hosts are models of the zoo at the papers' sizes with drawn weights, and "bundle", the
+    one that is shipped; none named means all.
+    """
+    import dataclasses
+
+    from xedge_benchmarks.hosts import QUICK
+    from xedge_benchmarks.side_by_side import QUICKLY, SideSettings, bench_contenders
+
+    said = {"rounds": rounds, "seconds": seconds, "mib": mib}
+    settings = dataclasses.replace(
+        QUICKLY if quick else SideSettings(),
+        gpu=gpu, threads=threads, **{k: v for k, v in said.items() if v is not None},
+    )  # fmt: skip
+    status = Console(stderr=True, quiet=as_json)
+    tell = lambda what: status.print(what, style="dim", highlight=False)  # noqa: E731
+    record = bench_contenders(hosts or (QUICK if quick else ()), rivals, settings, graphs, tell)
+    keep_and_tell(record, _print, out, scratch=scratch, as_json=as_json)
+
+
+def _print(record: BenchRecord, console: Console) -> None:
+    for host in record.results["hosts"]:
+        console.print(f"{host['title']}; weights: {host['weights']}")
+        table = Table(
+            "", "median ms", "p90", "times as fast", "processor ms", "ready s", "first ms"
+        )
+        measured = [row for row in host["rows"] if "failed" not in row]
+        for row in measured:
+            table.add_row(*_cells(row))
+        console.print(table)
+        versions = {name: v for row in measured for name, v in row["versions"].items()}
+        console.print("with " + ", ".join(f"{name} {v}" for name, v in versions.items()))
+        for row in host["rows"]:
+            if "failed" in row:
+                console.print(f"not measured: {row['title']}: {row['failed']}")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["contender"],
+        f"{row['median_ms']:.2f}",
+        f"{row['p90_ms']:.2f}",
+        f"{1 / row['ratio']:.2f} ({1 / row['ratio_high']:.2f}-{1 / row['ratio_low']:.2f})",
+        f"{row['cpu_median_ms']:.1f}",
+        f"{row['load_s']:.2f}",
+        f"{row['first_ms']:.0f}",
+    ]
