@@ -1,4 +1,7 @@
-"""Files that contenders read, made before any of them starts: their memory is then their own."""
+"""Files that contenders read, made before any of them starts: their memory is then their own.
+
+Nothing heavy is imported before a form needs it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from xedge_benchmarks.contenders import noise
 from xedge_benchmarks.hosts import HOSTS, Host
 from xedge_benchmarks.rivals import NNCF, PLAIN
-from xedge_benchmarks.speed_graphs import FORMS_OF, Shelf, sides
+from xedge_benchmarks.shelf import Shelf
 
 
 def make_file(name: str, form: str, shelf: Shelf, folder: Path) -> Path:
@@ -33,11 +36,15 @@ def make_file(name: str, form: str, shelf: Shelf, folder: Path) -> Path:
     first = path if form == "fp32" else make_file(name, "fp32", shelf, folder)
     if form == NNCF:
         return _by_nncf(first, folder / f"{name}-{form}.xml")
-    make: Callable[[], bytes] = (
-        host.graph if form == "fp32" else lambda: FORMS_OF[form](first.read_bytes())
-    )
+    make: Callable[[], bytes] = host.graph if form == "fp32" else lambda: _formed(first, form)
     path.write_bytes(shelf.take(f"{name}-{form}", make))
     return path
+
+
+def _formed(graph: Path, form: str) -> bytes:
+    from xedge_benchmarks.speed_graphs import FORMS_OF
+
+    return FORMS_OF[form](graph.read_bytes())
 
 
 def _plain(host: Host) -> bytes:
@@ -52,6 +59,8 @@ def _by_nncf(graph: Path, path: Path) -> Path:
         return path
     import nncf
     import openvino
+
+    from xedge_benchmarks.speed_graphs import sides
 
     planes = [window[None] for window in noise(*sides(graph.read_bytes()))]
     model = nncf.quantize(openvino.Core().read_model(graph), nncf.Dataset(planes))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +31,15 @@ from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.hosts import HOSTS, chosen_hosts
 from xedge_benchmarks.interleave import Contender, CpuTimes, interleave
 from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.rival_graphs import make_file
 from xedge_benchmarks.rivals import RIVALS, chosen_rivals
+from xedge_benchmarks.shelf import Shelf
 from xedge_benchmarks.two_clocks import keep_memory, rows_of_both
 
 SETTLE_S: Final = 0.05
 """Before each turn: libraries keep their threads spinning for a while after the last."""
+MOST_MEMORY: Final = 0.6
+"""Of the machine's, held by all contenders of a host, before one more is loaded."""
 DRAWN: Final = "weights are drawn, not trained: times say nothing about accuracy"
 
 Tell = Callable[[str], None]
@@ -159,6 +164,7 @@ def _measure(
     model = HOSTS[host]
     wanted = [n for n in names if model.label_aware or not RIVALS[n].only_label_aware]
     limits = Limits(seconds=settings.seconds, mib=settings.mib)
+    most = int(read_machine().memory_mib * MOST_MEMORY) or settings.mib
     failed: dict[str, str] = {}
     ready: dict[str, Ready] = {}
     turns: dict[str, _Turns] = {}
@@ -170,6 +176,10 @@ def _measure(
             file = files.get(RIVALS[name].form, "")
             if isinstance(file, Failure):
                 failed[name] = f"its graph was not made: {file.why}"
+                continue
+            held = sum(turn.child.mib for turn in turns.values())
+            if held > most:
+                failed[name] = f"the others hold {held} MiB of memory already"
                 continue
             child = Child(serve, (host, name, file, settings.threads), limits)
             stack.enter_context(closing(child))
@@ -197,10 +207,10 @@ def _measure(
 
 def _take_turns(
     turns: Mapping[str, _Turns], ready: Mapping[str, Ready], settings: SideSettings
-) -> float:
-    """Cores that others kept busy while all contenders took their turns."""
+) -> float | None:
+    """Cores that others kept busy while all contenders took their turns; None if not told."""
     if not turns:
-        return 0.0
+        return None
     before = CpuTimes.now()
     interleave([Contender(name, turn) for name, turn in turns.items()],
                rounds=settings.rounds, warmup=settings.warmup)  # fmt: skip
@@ -208,7 +218,8 @@ def _take_turns(
     # These children have not ended yet.
     spent = sum(turn.total_ns[-1] / 1e9 - ready[name].processor_s
                 for name, turn in turns.items() if turn.total_ns)  # fmt: skip
-    return before.foreign_cores(dataclasses.replace(after, own_s=after.own_s + spent))
+    foreign = before.foreign_cores(dataclasses.replace(after, own_s=after.own_s + spent))
+    return None if math.isnan(foreign) else foreign
 
 
 def _rows(
@@ -256,9 +267,6 @@ def _files(
 
 def make_files(pipe: Connection, host: str, graphs: Path | None, folder: Path) -> None:
     """Make the file of each form that a parent asks for; runs in a `Child`."""
-    from xedge_benchmarks.rival_graphs import make_file
-    from xedge_benchmarks.speed_graphs import Shelf
-
     shelf = Shelf(graphs)
     while True:
         form = pipe.recv()

@@ -60,10 +60,10 @@ def contenders(
     from xedge_benchmarks.hosts import QUICK
     from xedge_benchmarks.side_by_side import QUICKLY, SideSettings, bench_contenders
 
-    said = {"rounds": rounds, "seconds": seconds, "mib": mib}
+    usual = QUICKLY if quick else SideSettings()
     settings = dataclasses.replace(
-        QUICKLY if quick else SideSettings(),
-        gpu=gpu, threads=threads, **{k: v for k, v in said.items() if v is not None},
+        usual, gpu=gpu, threads=threads, rounds=rounds or usual.rounds,
+        seconds=seconds or usual.seconds, mib=mib or usual.mib,
     )  # fmt: skip
     status = Console(stderr=True, quiet=as_json)
     tell = lambda what: status.print(what, style="dim", highlight=False)  # noqa: E731

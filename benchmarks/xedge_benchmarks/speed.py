@@ -25,7 +25,8 @@ from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender, noise
 from xedge_benchmarks.interleave import Contender, interleave
 from xedge_benchmarks.record import BenchRecord, new_record
-from xedge_benchmarks.speed_graphs import FORMS_OF, Shelf, Subject, sides
+from xedge_benchmarks.shelf import Shelf
+from xedge_benchmarks.speed_graphs import FORMS_OF, Subject, sides
 from xedge_benchmarks.two_clocks import WithProcessorTime, keep_memory, rows_of_both
 
 EAGER: Final = "torch-eager"

@@ -1,8 +1,4 @@
-"""Graphs of recipes whose weights are drawn, in the forms that are timed, and the model in PyTorch.
-
-Exporting a large model takes longer than timing it, so graphs can be kept in a folder; a file is
-named after the commit that made it, and one of other code is not taken.
-"""
+"""Graphs of recipes with drawn weights, in the forms that are timed, and the model in PyTorch."""
 
 from __future__ import annotations
 
@@ -29,7 +25,6 @@ from xedge_export.passes import finish
 from xedge_export.ranges import measure_ranges, overflowing, seed_exponent
 from xedge_export.to_onnx import trace
 
-from xedge.provenance import code_version
 from xedge.spec import ModelSpec
 from xedge.train.checkpoint import Checkpoint
 from xedge.train.recipe import load_recipe
@@ -62,31 +57,6 @@ class Subject:
         """Its float32 graph as `xedge export` makes it."""
         module, spec = self.deployed()
         return _data(finish(trace(module, spec.height, spec.width, OUTPUTS[spec.kind]), spec))
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """Where graphs are kept.
-
-    Attributes:
-        folder: None keeps none.
-        of_one_run: The folder is this run's own, so that even graphs of code that no commit names
-            are kept and taken.
-    """
-
-    folder: Path | None = None
-    of_one_run: bool = False
-
-    def take(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """A graph by its name, from the folder or made."""
-        code = code_version()
-        if self.folder is None or (code.dirty and not self.of_one_run):
-            return make()
-        path = self.folder / f"{name}-{code.commit[:12].replace(' ', '-')}.onnx"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(make())
-        return path.read_bytes()
 
 
 def sides(model: bytes) -> tuple[int, int]:

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from xedge_benchmarks import speed
+from xedge_benchmarks.contenders import noise
+from xedge_benchmarks.shelf import Shelf
 from xedge_benchmarks.speed import Row, SpeedSettings, bench_speed, rows_of
-from xedge_benchmarks.speed_graphs import Shelf, Subject, by_onnxruntime, noise, sides
+from xedge_benchmarks.speed_graphs import FORMS_OF, Subject, as_advised, by_onnxruntime, sides
 from xedge_benchmarks.start import bench_start
 from xedge_calibration.placement import FORMS
 
@@ -44,8 +46,7 @@ def test_every_row_names_a_form_and_a_row_of_its_table() -> None:
         names = [row.name for row in rows]
         assert len(set(names)) == len(names)
         for row in rows:
-            assert row.form in speed.FORMS_OF
-            assert row.form in FORMS or row.form in ("fp32", "one-backward", "int8-onnxruntime")
+            assert row.form in FORMS_OF
             assert row.against in (*names, "")
     with pytest.raises(ConfigError, match="label-aware"):
         rows_of("nothing")
@@ -59,18 +60,18 @@ def test_a_graph_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return b"graph"
 
     clean = version("a" * 40, dirty=False)
-    monkeypatch.setattr("xedge_benchmarks.speed_graphs.code_version", clean)
+    monkeypatch.setattr("xedge_benchmarks.shelf.code_version", clean)
     shelf = Shelf(tmp_path / "graphs")
     assert [shelf.take("x", make), shelf.take("x", make)] == [b"graph"] * 2
     assert len(made) == 1
     assert Shelf().take("x", make) == b"graph"
     other = version("b" * 40, dirty=False)
-    monkeypatch.setattr("xedge_benchmarks.speed_graphs.code_version", other)
+    monkeypatch.setattr("xedge_benchmarks.shelf.code_version", other)
     shelf.take("x", make)
     assert len(made) == 3
     # Of code that no commit names nothing is kept, and nothing taken.
     changed = version("b" * 40, dirty=True)
-    monkeypatch.setattr("xedge_benchmarks.speed_graphs.code_version", changed)
+    monkeypatch.setattr("xedge_benchmarks.shelf.code_version", changed)
     shelf.take("x", make)
     assert len(made) == 4
 
@@ -81,7 +82,9 @@ def version(commit: str, *, dirty: bool) -> Callable[[], object]:
 
 def test_the_rival_is_on_integers(graph: bytes) -> None:
     assert sides(graph) == (8, 12)
-    quantised = by_onnxruntime(graph)
+    assert set(FORMS) <= set(FORMS_OF)
+    quantised = as_advised(graph)
+    assert quantised != by_onnxruntime(graph)
     operators = {n.op_type for n in onnx.load_model_from_string(quantised).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= operators
     planes = {"planes": noise(8, 12)[0][None]}
