@@ -69,7 +69,7 @@ def bench_accuracy(
                 mine.append(find(subject)[0])
             truths.append(subject.truth)
             advance()
-    rows = [_row(b.spec, mine, truths) for b, mine in zip(bundles, found, strict=True)]
+    rows = [accuracy_row(b.spec, mine, truths) for b, mine in zip(bundles, found, strict=True)]
     digests = {
         f"{b.spec.name}:{b.spec.stage}": hashlib.sha256(b.model()).hexdigest() for b in bundles
     }
@@ -84,7 +84,8 @@ def bench_accuracy(
     )
 
 
-def _row(spec: ModelSpec, found: list[Detections], truths: list[Truth]) -> Json:
+def accuracy_row(spec: ModelSpec, found: Sequence[Detections], truths: Sequence[Truth]) -> Json:
+    """What a record says of a model that found these in bags of this truth."""
     summary = summarise(found, truths, len(spec.classes), spec.alarm_threshold)
     whole, levels = summary.whole, summary.levels
     return {

@@ -15,6 +15,7 @@ from xedge_benchmarks.command_record import bundle_options, keep_and_tell, recor
 from xedge_benchmarks.compare_command import compare
 from xedge_benchmarks.lane_command import lane
 from xedge_benchmarks.record import BenchRecord
+from xedge_benchmarks.scenario_command import loadgen, scenarios
 from xedge_benchmarks.side_command import contenders
 from xedge_benchmarks.speed_command import speed
 from xedge_benchmarks.study_command import studies
@@ -260,3 +261,5 @@ bench.add_command(buses)
 bench.add_command(lane)
 bench.add_command(compare)
 bench.add_command(contenders)
+bench.add_command(scenarios)
+bench.add_command(loadgen)

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from xedge_benchmarks.record import BenchRecord, keep_record
+from xedge.provenance import code_version
+from xedge_benchmarks.record import BenchRecord, keep_record, require_traceable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -24,7 +25,12 @@ def record_options(command: Command) -> Command:
             type=click.Path(path_type=Path, file_okay=False),
             help="Folder of the records; without it, benchmarks/results of the checkout.",
         ),
-        click.option("--scratch", is_flag=True, help="Keep a record of code that no commit names."),
+        click.option(
+            "--scratch",
+            is_flag=True,
+            callback=_refuse_untraceable,
+            help="Keep a record of code that no commit names.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print the record as JSON."),
     )
 
@@ -41,6 +47,13 @@ def bundle_options(command: Command) -> Command:
         ),
         click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run."),
     )
+
+
+def _refuse_untraceable(context: click.Context, _: click.Parameter, scratch: bool) -> bool:
+    """The flag, before anything is measured that could not be kept."""
+    if not context.resilient_parsing:
+        require_traceable(code_version(), scratch=scratch)
+    return scratch
 
 
 def _with(command: Command, *options: Option) -> Command:

@@ -7,18 +7,17 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 
-import numpy as np
-
 from xedge import engines
 from xedge.encode import AIR_PLANES
 from xedge.engines import Availability, Engine
 from xedge.errors import ConfigError
+from xedge.preprocess import pad_planes
 from xedge.scanner.windows import WindowPlan
 from xedge.sim.bags import BagConfig, generate_bag
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.spec import Channels, ModelSpec
-from xedge.types import U8
+from xedge.types import U8, U16
 from xedge_benchmarks.interleave import Contender
 
 NOT_MEASURED = frozenset({"fake"})
@@ -33,10 +32,8 @@ def measurable_engines() -> dict[str, Availability]:
     return {name: state for name, state in engines.available().items() if name not in NOT_MEASURED}
 
 
-def bag_windows(spec: ModelSpec, count: int, seed: int) -> tuple[U8, ...]:
-    """Windows of simulated bags as a lane gives them to an engine, uint8 ``[1, 3, h, w]``.
-
-    Each is the first window of a bag: corrected, encoded, air where the bag or the detector ends.
+def bag_counts(spec: ModelSpec, count: int, seed: int) -> tuple[tuple[U16, U16], ...]:
+    """Corrected low and high counts of simulated bags that a model can screen.
 
     Args:
         spec: The model's description.
@@ -54,16 +51,28 @@ def bag_windows(spec: ModelSpec, count: int, seed: int) -> tuple[U8, ...]:
             found=f"{spec.channels.value} planes of {spec.width * spec.binning} elements",
         )
     field = flat_field(scanner, scanner.seed, scanner.seed)
+    bags = (generate_bag(number, BagConfig(), scanner) for number in range(seed, seed + count))
+    return tuple(field.apply(bag.low, bag.high) for bag in bags)
+
+
+def bag_windows(spec: ModelSpec, count: int, seed: int) -> tuple[U8, ...]:
+    """Windows of simulated bags as a lane gives them to an engine, uint8 ``[1, 3, h, w]``.
+
+    Each is the first window of a bag: corrected, encoded, air where the bag or the detector ends.
+
+    Args:
+        spec: The model's description.
+        count: How many bags.
+        seed: Of the first bag; the others follow.
+
+    Raises:
+        ConfigError: As `bag_counts` says.
+    """
     plan = WindowPlan.for_model(spec)
-    windows = []
-    for number in range(seed, seed + count):
-        bag = generate_bag(number, BagConfig(), scanner)
-        planes = plan.planes(*field.apply(bag.low, bag.high), 0)
-        window = np.empty((1, 3, spec.height, spec.width), np.uint8)
-        window[:] = AIR_PLANES[:, None, None]
-        window[0, :, : planes.shape[1], : planes.shape[2]] = planes
-        windows.append(window)
-    return tuple(windows)
+    return tuple(
+        pad_planes(plan.planes(low, high, 0), spec.height, spec.width, AIR_PLANES)[None]
+        for low, high in bag_counts(spec, count, seed)
+    )
 
 
 def noise(height: int, width: int) -> list[U8]:

@@ -34,8 +34,9 @@ from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.types import U8, Detections
 from xedge_benchmarks.conditions import Watch
+from xedge_benchmarks.percentiles import percentiles
 from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
-from xedge_benchmarks.stopwatch import Stopwatch, TimedCore, percentiles
+from xedge_benchmarks.stopwatch import Stopwatch, TimedCore
 
 STRIP_LINES: Final = 32
 NULL: Final = "null"
@@ -215,6 +216,7 @@ def _figures(
 
     overhead = [sample for watch in watches for sample in watch.overhead_ns()]
     added, work = percentiles(overhead), percentiles(engine)
+    both = added["p50"] is not None and work["p50"]
     return {
         "bags": sum(ledger.bags_in for ledger in ledgers),
         "decisions": sum(ledger.decisions for ledger in ledgers),
@@ -227,7 +229,7 @@ def _figures(
         "latency_ms": percentiles(all_of("latencies")),
         "engine_ms": work,
         "added_ms": added,
-        "added_share": added["p50"] / work["p50"] if added["n"] and work["p50"] else None,
+        "added_share": added["p50"] / work["p50"] if both else None,
         "strip_ms": percentiles(all_of("strips")),
         "window_ms": percentiles(all_of("windows")),
         "answer_ms": percentiles(all_of("answers")),

@@ -83,11 +83,6 @@ class BenchRecord:
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def traceable(self) -> bool:
-        """True when a commit names exactly the code that was measured."""
-        return len(self.code.commit) == COMMIT_DIGITS and not self.code.dirty
-
     def to_json(self) -> str:
         """The record as indented JSON with its schema number, in the order of the fields."""
         content = {"schema": SCHEMA, **dataclasses.asdict(self)}
@@ -144,13 +139,7 @@ def write_record(record: BenchRecord, folder: Path, *, scratch: bool = False) ->
         ConfigError: When the code is not what a commit names and ``scratch`` is False, or when
             the folder cannot be written.
     """
-    if not record.traceable and not scratch:
-        raise ConfigError(
-            "this measurement cannot be traced",
-            expected="a checkout without changes",
-            found=str(record.code),
-            remedy="Commit first, or keep it as a scratch record with --scratch",
-        )
+    require_traceable(record.code, scratch=scratch)
     place = folder / "scratch" if scratch else folder / record.machine.slug
     moment = record.started_utc.partition("+")[0].replace(":", "")
     commit = record.code.commit[:12].replace(" ", "-")
@@ -173,6 +162,21 @@ def write_record(record: BenchRecord, folder: Path, *, scratch: bool = False) ->
         with contextlib.suppress(OSError):
             part.unlink()
     return path
+
+
+def require_traceable(code: CodeVersion, *, scratch: bool) -> None:
+    """Nothing, when a commit names exactly this code, or its record is for nobody else.
+
+    Raises:
+        ConfigError: When it does not and ``scratch`` is False.
+    """
+    if not scratch and (len(code.commit) != COMMIT_DIGITS or code.dirty):
+        raise ConfigError(
+            "this measurement cannot be traced",
+            expected="a checkout without changes",
+            found=str(code),
+            remedy="Commit first, or keep it as a scratch record with --scratch",
+        )
 
 
 def read_record(path: Path) -> Json:

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import numpy as np
 
 from xedge.lane.clock import Clock
 from xedge.lane.config import LaneConfig
@@ -23,8 +20,6 @@ from xedge.lane.events import Action, Event, RunWindow, StripArrived, Tick, Wind
 from xedge.lane.publisher import Screen
 from xedge.scanner.flatfield import FlatField
 from xedge.types import U8, Decision, Detections, Scan
-
-PERCENTILES: Final = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
 
 @dataclass(eq=False)
@@ -124,19 +119,3 @@ class TimedCore(LaneCore):
         actions = super().handle(event, now_ns)
         self._watch.ordered(actions)
         return actions
-
-
-def percentiles(samples_ns: Sequence[int]) -> dict[str, Any]:
-    """``n`` and percentiles in ms, each a sample; None where there are too few to say it.
-
-    p99 needs 100 samples and p99.9 a thousand: below that it would be the maximum by another name.
-    """
-    said: dict[str, Any] = {"n": len(samples_ns)}
-    for name, percentile in PERCENTILES.items():
-        least = 1 if percentile in (50.0, 100.0) else round(100 / (100 - percentile))
-        said[name] = (
-            float(np.percentile(samples_ns, percentile, method="higher")) / 1e6
-            if len(samples_ns) >= least
-            else None
-        )
-    return said

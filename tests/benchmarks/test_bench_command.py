@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from xedge_benchmarks import command_record
 
 from xedge import engines
 from xedge.bundle import Bundle, open_bundle
 from xedge.cli import main
+from xedge.provenance import CodeVersion
 
 
 def run(*args: object) -> Result:
@@ -80,6 +82,19 @@ def test_belt_for_people(quick_bundle_path: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "factor to real time" in result.stdout
     assert "balanced" in result.stdout
+
+
+def test_untraceable_code_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dirty = CodeVersion("0123456789abcdef0123456789abcdef01234567", dirty=True)
+    monkeypatch.setattr(command_record, "code_version", lambda: dirty)
+    for command in ("engines", "belt", "scenarios"):
+        # A bundle that is not there would be the error of a command that had begun.
+        result = run(command, "--bundle", "no-such.xedge", "--out", tmp_path)
+        assert result.exit_code == 1
+        assert "0123456789ab with uncommitted changes" in result.stderr
+        assert run(command, "--help").exit_code == 0
 
 
 @pytest.mark.parametrize(

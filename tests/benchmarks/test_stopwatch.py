@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from xedge_benchmarks.stopwatch import Stopwatch, TimedCore, percentiles
+from xedge_benchmarks.stopwatch import Stopwatch, TimedCore
 
 from xedge.lane.clock import VirtualClock
 from xedge.lane.config import LaneConfig
@@ -82,17 +81,3 @@ def test_a_timed_core_does_what_a_core_does() -> None:
     core.handle(StripArrived(Strip(0, np.arange(32, dtype=np.int64), low, high, 0)), 4 * MS)
     assert core.ledger.lines_in == 32
     assert watch.strips == [4 * MS]
-
-
-@pytest.mark.parametrize(
-    ("n", "said"),
-    [
-        (0, {"p50": None, "p99": None, "p99.9": None, "max": None}),
-        (99, {"p50": 50.0, "p99": None, "p99.9": None, "max": 99.0}),
-        (1000, {"p50": 501.0, "p99": 991.0, "p99.9": 1000.0, "max": 1000.0}),
-    ],
-)
-def test_percentiles_are_samples_and_need_enough_of_them(
-    n: int, said: dict[str, float | None]
-) -> None:
-    assert percentiles([k * MS for k in range(1, n + 1)]) == {"n": n, **said}
