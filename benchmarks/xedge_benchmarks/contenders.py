@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 
+import numpy as np
+
 from xedge import engines
 from xedge.encode import AIR_PLANES
 from xedge.engines import Availability, Engine
