@@ -14,6 +14,7 @@ from xedge_benchmarks.bus_command import buses
 from xedge_benchmarks.command_record import bundle_options, keep_and_tell, record_options
 from xedge_benchmarks.compare_command import compare
 from xedge_benchmarks.lane_command import lane
+from xedge_benchmarks.peak_command import peak
 from xedge_benchmarks.record import BenchRecord
 from xedge_benchmarks.scenario_command import loadgen, scenarios
 from xedge_benchmarks.side_command import contenders
@@ -263,3 +264,4 @@ bench.add_command(compare)
 bench.add_command(contenders)
 bench.add_command(scenarios)
 bench.add_command(loadgen)
+bench.add_command(peak)
