@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 from xedge.provenance import code_version
+from xedge_benchmarks.limits import newest_peak, reached
 from xedge_benchmarks.record import BenchRecord, keep_record, require_traceable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -62,6 +65,18 @@ def _with(command: Command, *options: Option) -> Command:
     return command
 
 
+def _show_shares(record: BenchRecord, folder: Path, console: Console) -> None:
+    """Print what share of the peak each row reached, where the machine's peak was measured."""
+    peaks = newest_peak(folder)
+    rows = reached(dataclasses.asdict(record), peaks) if peaks else []
+    if rows:
+        table = Table("of the measured peak", "Gop", "arithmetic / bandwidth")
+        for row in rows:
+            operations = sum(row.work.operations.values())
+            table.add_row(row.label, f"{operations / 1e9:.2f}", row.text)
+        console.print(table)
+
+
 def keep_and_tell(
     record: BenchRecord,
     show: Callable[[BenchRecord, Console], None],
@@ -72,6 +87,8 @@ def keep_and_tell(
 ) -> None:
     """Keep a record, and print it: as JSON, or what ``show`` prints, its notes and its path.
 
+    Rows whose work was counted are also held against the machine's peak.
+
     Raises:
         ConfigError: See `xedge_benchmarks.record.keep_record`.
     """
@@ -81,6 +98,7 @@ def keep_and_tell(
         return
     console = Console(highlight=False, markup=False)
     show(record, console)
+    _show_shares(record, path.parent.parent / record.machine.slug, console)
     for note in record.notes:
         console.print(f"note: {note}")
     console.print(f"record: {path}", soft_wrap=True)

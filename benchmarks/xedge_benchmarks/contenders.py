@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from xedge.sim.physics import ScannerModel
 from xedge.spec import Channels, ModelSpec
 from xedge.types import U8, U16
 from xedge_benchmarks.interleave import Contender
+from xedge_benchmarks.work import work_of
 
 NOT_MEASURED = frozenset({"fake"})
 """Back ends that compute nothing."""
@@ -101,6 +104,19 @@ def loaded_engines(
         yield tuple(
             stack.enter_context(closing(engines.load(model, name, threads))) for name in names
         )
+
+
+def work_told(model: bytes) -> dict[str, Any] | None:
+    """What a graph does once, as a record has it; None without the package onnx, or if not fixed.
+
+    Args:
+        model: The ONNX file.
+    """
+    try:
+        work = work_of(model)
+    except ModuleNotFoundError:  # a device has no extra `export`
+        return None
+    return None if work is None else dataclasses.asdict(work)
 
 
 def engine_contender(name: str, engine: Engine, windows: Sequence[U8]) -> Contender:

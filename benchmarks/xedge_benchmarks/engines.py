@@ -14,6 +14,7 @@ from xedge_benchmarks.contenders import (
     engine_contender,
     loaded_engines,
     measurable_engines,
+    work_told,
 )
 from xedge_benchmarks.interleave import interleave, summarize
 from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
@@ -72,6 +73,6 @@ def bench_engines(
         "engines",
         models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings),
-        results={"engines": summaries, "not_measured": absent},
+        results={"engines": summaries, "not_measured": absent, "work": work_told(model)},
         conditions=watch.conditions,
     )

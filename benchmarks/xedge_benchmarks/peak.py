@@ -30,7 +30,7 @@ from xedge_benchmarks.contenders import engine_contender, measurable_engines, no
 from xedge_benchmarks.interleave import Contender, interleave, summarize
 from xedge_benchmarks.record import BenchRecord, Json, new_record
 from xedge_benchmarks.speed_graphs import on_integers
-from xedge_benchmarks.work import INT8, Peak, work_of
+from xedge_benchmarks.work import INT8, work_of
 
 CPU: Final = "cpu"
 GPU: Final = "cuda"
@@ -117,23 +117,6 @@ def bench_peak(
         results={"rows": rows},
         conditions=watch.conditions,
     )
-
-
-def peak_of(results: Mapping[str, Any], device: str, threads: int) -> Peak:
-    """The peak of a device in the results of a record; of a GPU whatever the threads.
-
-    Args:
-        results: What `bench_peak` recorded.
-        device: `CPU` or `GPU`.
-        threads: Threads of the run that is held against it.
-    """
-    best: dict[str, float] = {}
-    for row in results["rows"]:
-        if row["device"] == device and (device == GPU or row["threads"] == threads):
-            best[row["arithmetic"]] = max(best.get(row["arithmetic"], 0.0), row["best"])
-    bandwidth = best.pop(MEMORY, None)
-    return Peak({kind: rate * 1e9 for kind, rate in best.items()},
-                None if bandwidth is None else bandwidth * 1e9)  # fmt: skip
 
 
 def chain(channels: int, side: int, depth: int, kernel: int) -> bytes:

@@ -16,7 +16,7 @@ from xedge.errors import ConfigError
 from xedge.lane.clock import MonotonicClock
 from xedge_benchmarks.chain import Chain, open_chain
 from xedge_benchmarks.conditions import Watch
-from xedge_benchmarks.contenders import bag_counts
+from xedge_benchmarks.contenders import bag_counts, work_told
 from xedge_benchmarks.load import (
     OFFLINE,
     QUOTED,
@@ -114,7 +114,11 @@ def bench_scenarios(
         "scenarios",
         models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings) | {"threads": used[0].threads},
-        results={"engines": engines, "rows": rows},
+        results={
+            "engines": engines,
+            "rows": rows,
+            "work": work_told(bundle.model(settings.variant)),
+        },
         conditions=watch.conditions,
         notes=warnings(rows),
     )

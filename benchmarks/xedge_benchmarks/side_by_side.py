@@ -28,6 +28,7 @@ from xedge.machine import read_machine
 from xedge.provenance import installed_versions
 from xedge_benchmarks.child import MIB, Child, Failure, Limits, one_line
 from xedge_benchmarks.conditions import Watch
+from xedge_benchmarks.contenders import work_told
 from xedge_benchmarks.hosts import HOSTS, chosen_hosts
 from xedge_benchmarks.interleave import Contender, CpuTimes, interleave
 from xedge_benchmarks.record import BenchRecord, new_record
@@ -171,6 +172,8 @@ def _measure(
     with TemporaryDirectory() as folder, ExitStack() as stack:
         forms = tuple(dict.fromkeys(RIVALS[name].form for name in wanted if RIVALS[name].form))
         files = _files(host, forms, graphs, Path(folder), limits, tell)
+        works = {form: work_told(Path(file).read_bytes()) for form, file in files.items()
+                 if isinstance(file, str) and file.endswith(".onnx")}  # fmt: skip
         for name in wanted:
             tell(f"{host}: loading {name}")
             file = files.get(RIVALS[name].form, "")
@@ -200,6 +203,7 @@ def _measure(
         "changes": list(model.changes),
         "weights": "shipped in our graphs, drawn in PyTorch" if model.shipped else "drawn",
         "foreign_cores": foreign,
+        "work": works,
         "rows": rows,
     }
     return entry, {f"{host}, {n}": r.sha256 for n, r in ready.items() if r.sha256}

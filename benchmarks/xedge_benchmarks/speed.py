@@ -22,7 +22,7 @@ from xedge import engines
 from xedge.engines.threads import physical_cores
 from xedge.errors import ConfigError
 from xedge_benchmarks.conditions import Watch
-from xedge_benchmarks.contenders import engine_contender, noise
+from xedge_benchmarks.contenders import engine_contender, noise, work_told
 from xedge_benchmarks.interleave import Contender, interleave
 from xedge_benchmarks.record import BenchRecord, new_record
 from xedge_benchmarks.shelf import Shelf
@@ -145,9 +145,10 @@ def bench_speed(
         raise ConfigError("the table has no such row", found=repr(only))
     keep_memory()
     digests: dict[str, str] = {}
+    works: dict[str, Any] = {}
     with ExitStack() as stack:
-        calls = [WithProcessorTime(_contender(row, settings, Shelf(graphs), stack, digests).run)
-                 for row in rows]  # fmt: skip
+        made = (_contender(row, settings, Shelf(graphs), stack, digests, works) for row in rows)
+        calls = [WithProcessorTime(contender.run) for contender in made]
         contenders = [Contender(row.name, call) for row, call in zip(rows, calls, strict=True)]
         with Watch() as watch:
             samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
@@ -156,7 +157,7 @@ def bench_speed(
         f"speed-{name}",
         models=digests,
         settings=dataclasses.asdict(settings) | {"only": only},
-        results={"rows": _results(rows, samples, spent)},
+        results={"rows": _results(rows, samples, spent), "work": works},
         conditions=watch.conditions,
     )
 
@@ -170,7 +171,12 @@ def _results(rows: Sequence[Row], samples: Any, spent: Any) -> list[dict[str, An
 
 
 def _contender(
-    row: Row, settings: SpeedSettings, shelf: Shelf, stack: ExitStack, digests: dict[str, str]
+    row: Row,
+    settings: SpeedSettings,
+    shelf: Shelf,
+    stack: ExitStack,
+    digests: dict[str, str],
+    works: dict[str, Any],
 ) -> Contender:
     if row.engine == EAGER:
         return _eager(row, settings)
@@ -178,6 +184,7 @@ def _contender(
     plain = shelf.take(_file_name(key), subject.graph)
     model = shelf.take(_file_name(f"{key}-{row.form}"), lambda: FORMS_OF[row.form](plain))
     digests[row.name] = hashlib.sha256(model).hexdigest()
+    works[row.name] = work_told(model)
     engine = engines.load(model, row.engine, settings.threads)
     stack.enter_context(closing(engine))
     return engine_contender(row.name, engine, [noise(*sides(model))[0][None]])

@@ -39,6 +39,15 @@ class Stored:
     path: Path
     content: Json
 
+    @staticmethod
+    def read(path: Path) -> Stored:
+        """The record in a file.
+
+        Raises:
+            ConfigError: When it is no record, or one of another schema.
+        """
+        return Stored(path, read_record(path))
+
     @property
     def machine(self) -> str:
         """Folder name of the machine that it was measured on."""
@@ -104,7 +113,7 @@ def stored_in(place: Path) -> list[Stored]:
         ConfigError: When there is no such place, or a file is no record.
     """
     if place.is_file():
-        return [Stored(place, read_record(place))]
+        return [Stored.read(place)]
     if not place.is_dir():
         raise ConfigError("there are no records", expected="a file or a folder", found=str(place))
     left_out = {REFERENCE, SCRATCH, TRAINING}
@@ -113,7 +122,7 @@ def stored_in(place: Path) -> list[Stored]:
         for path in place.rglob("*.json")
         if not left_out & set(path.relative_to(place).parts[:-1])
     ]
-    found = [Stored(path, read_record(path)) for path in sorted(paths)]
+    found = [Stored.read(path) for path in sorted(paths)]
     return sorted(found, key=lambda stored: str(stored.content["started_utc"]))
 
 

@@ -13,15 +13,16 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import onnx
+if TYPE_CHECKING:
+    import onnx
 
 _MATRIX: Final = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _TYPES: Final[Mapping[int, tuple[str, int]]] = {
-    onnx.TensorProto.FLOAT: ("float32", 4), onnx.TensorProto.FLOAT16: ("float16", 2),
-    onnx.TensorProto.BFLOAT16: ("bfloat16", 2), onnx.TensorProto.DOUBLE: ("float64", 8),
+    1: ("float32", 4), 10: ("float16", 2), 11: ("float64", 8), 16: ("bfloat16", 2),
 }  # fmt: skip
+"""`TensorProto.DataType` to its name and bytes."""
 INT8: Final = "int8"
 
 Shapes = Mapping[str, tuple[int, tuple[int, ...]]]
@@ -93,7 +94,12 @@ def work_of(model: bytes) -> Work | None:
 
     Args:
         model: The ONNX file.
+
+    Raises:
+        ModuleNotFoundError: Without the package onnx (extra ``export``).
     """
+    import onnx
+
     inferred = onnx.shape_inference.infer_shapes(
         onnx.load_model_from_string(model), data_prop=True
     ).graph

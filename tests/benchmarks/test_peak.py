@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from xedge_benchmarks import peak
-from xedge_benchmarks.peak import PeakSettings, bench_peak, chain, peak_of, summary_of
+from xedge_benchmarks.limits import peak_of
+from xedge_benchmarks.peak import PeakSettings, bench_peak, chain, summary_of
 from xedge_benchmarks.stored import figures
 from xedge_benchmarks.work import INT8, Peak, work_of
 
@@ -30,12 +31,14 @@ def test_every_arithmetic_of_this_machine() -> None:
     found = figures(record.results)
     assert all(figure.more_is_better for figure in found.values())
     assert len(found) == len(rows)
-    best = peak_of(record.results, "cpu", 1)
+    best = peak_of(record.results, gpu=False, threads=1)
     assert best.operations_s[INT8] == 1e9 * max(
         row["best"] for row in rows if row["arithmetic"] == INT8
     )
     assert best.bytes_s is not None
-    assert peak_of(record.results, "cpu", 3) == Peak({}, None)  # measured with one thread alone
+    assert peak_of(record.results, gpu=False, threads=3) == Peak(
+        {}, None
+    )  # measured with one thread alone
     assert record.settings["threads"] == [1]
     assert record.conditions is not None
 
@@ -43,7 +46,8 @@ def test_every_arithmetic_of_this_machine() -> None:
 def test_a_gpu_has_no_threads() -> None:
     row = {"device": "cuda", "threads": 0, "arithmetic": "float16", "best": 700e3}
     less = row | {"best": 600e3}
-    assert peak_of({"rows": [row, less]}, "cuda", 4) == Peak({"float16": 700e12}, None)
+    found = peak_of({"rows": [row, less]}, gpu=True, threads=4)
+    assert found == Peak({"float16": 700e12}, None)
     assert summary_of([less, row, less])["cuda", 0, "float16"] is row
 
 
