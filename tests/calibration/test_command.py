@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from xedge_calibration.command import calibrate
+from xedge_calibration.command import calibrate, mixtures
+from xedge_calibration.sensitivity import Cost
 from xedge_calibration.sets import CalibrationSet
 
 from xedge.bundle import open_bundle
@@ -49,11 +51,34 @@ def test_what_was_not_shown_is_not_written(shipped: str, tmp_path: Path) -> None
     assert not out.exists()
 
 
+@pytest.mark.full
+def test_a_scan_says_what_each_convolution_costs(shipped: str, tmp_path: Path) -> None:
+    out = tmp_path / "int8.xedge"
+    arguments = [shipped, "-o", str(out), "--variant", "int8", "--count", "1", "--check", "0",
+                 "--scan", "1", "--force", "--threads", "1", "--json"]  # fmt: skip
+    result = CliRunner().invoke(calibrate, arguments, catch_exceptions=False)
+    scan = json.loads(result.output)["scan"]
+    assert len({cost["convolution"] for cost in scan}) == 27
+    assert [c["mean"] for c in scan] == sorted((c["mean"] for c in scan), reverse=True)
+    assert scan[0]["most"] > 0
+    assert open_bundle(out).measured["calibration"]["scan"] == scan
+
+
+def test_a_mixture_leaves_ever_more_in_float() -> None:
+    scan = [asdict(Cost(name, 1.0, 1.0)) for name in "abcdefgh"]
+    kept = {"keep": ("x",), "mixed": False}
+    assert list(mixtures(scan, kept)) == [["x"]]
+    found = list(mixtures(scan, kept | {"mixed": True}))
+    assert ["".join(names) for names in found] == ["x", "xa", "xab", "xabcd", "xabcdef"]
+    assert list(mixtures([], kept | {"mixed": True})) == [["x"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["-o", "x.onnx"], "name says nothing"),
         (["-o", "x.xedge", "--check", "0"], "--force"),
+        (["-o", "x.xedge", "--check", "0", "--force", "--mixed"], "when the budget holds"),
         (["-o", "x.xedge", "--data", "."], "go together"),
         (["-o", "x.xedge", "--count", "1", "--keep", "nowhere"], "nowhere"),
     ],
