@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -19,6 +21,7 @@ LOOK_S: Final = 0.25
 END_S: Final = 5.0
 """What a child has to end by itself before it is killed."""
 MIB: Final = 2**20
+PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +137,10 @@ def _quietly(work: Callable[..., None], pipe: Connection, *args: Any) -> None:
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent closes the pipe
+    with contextlib.suppress(
+        AttributeError, OSError
+    ):  # Linux: a killed parent leaves nobody behind
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         work(pipe, *args)
     except (EOFError, OSError):  # the parent is gone

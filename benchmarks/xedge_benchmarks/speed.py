@@ -20,7 +20,7 @@ import torch
 
 from xedge import engines
 from xedge.engines.threads import physical_cores
-from xedge.errors import ConfigError
+from xedge.errors import ConfigError, EngineError
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender, noise, work_told
 from xedge_benchmarks.interleave import Contender, interleave
@@ -31,12 +31,17 @@ from xedge_benchmarks.two_clocks import WithProcessorTime, keep_memory, rows_of_
 
 EAGER: Final = "torch-eager"
 
+MERGED: Final[Mapping[str, str]] = {"fp32": "one-backward", "fp16": "one-backward-fp16"}
+"""Form to the one with LA's two backward passes made one."""
+
 _R50 = ("data.height=640", "data.width=640", "model.pyramid.pretrained=false")
 _VGG = ("model.trunk.pretrained=false",)
 ATSS: Final = Subject("atss-r50", _R50)
 ATSS_LA: Final = Subject("atss-r50", (*_R50, "model.label_aware=true"))
 SSD: Final = Subject("ssd300-vgg16", _VGG)
 SSD_DOAM: Final = Subject("ssd300-vgg16-doam", _VGG)
+R34: Final = Subject("backbone-resnet34", _VGG)
+R34_CHR: Final = Subject("chr-resnet34", _VGG)
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,12 @@ class Row:
     against: str = ""
 
 
-def _overheads(plain: Subject, more: Subject, name: str, forms: Mapping[str, str]) -> list[Row]:
+def _overheads(
+    plain: Subject, more: Subject, name: str, forms: Mapping[str, str], host: str = "plain"
+) -> list[Row]:
     rows = []
     for form, engine in forms.items():
-        first = f"plain, {engine} {form}"
+        first = f"{host}, {engine} {form}"
         rows += [Row(first, plain, engine, form, first),
                  Row(f"{name}, {engine} {form}", more, engine, form, first)]  # fmt: skip
     return rows
@@ -74,6 +81,20 @@ def _label_aware(engine: str) -> list[Row]:
         Row(f"LA, two backward passes, {engine}", ATSS_LA, engine, "fp32", first),
         Row(f"LA, one backward pass, {engine}", ATSS_LA, engine, "one-backward", first),
     ]
+
+
+def _mechanisms(engine: str, *forms: str) -> list[Row]:
+    """Each mechanism over its host on one engine; LA of a half-precision graph both ways."""
+    rows = []
+    for form in forms:
+        one = {form: engine}
+        rows += _overheads(ATSS, ATSS_LA, "ATSS + LA", one, "ATSS")
+        if (merged := MERGED.get(form)) is not None:
+            rows.append(Row(f"ATSS + LA, one backward pass, {engine} {form}", ATSS_LA, engine,
+                            merged, f"ATSS, {engine} {form}"))  # fmt: skip
+        rows += _overheads(SSD, SSD_DOAM, "SSD300 + DOAM", one, "SSD300")
+        rows += _overheads(R34, R34_CHR, "ResNet-34 + CHR", one, "ResNet-34")
+    return rows
 
 
 TABLES: Final[Mapping[str, tuple[Row, ...]]] = MappingProxyType(
@@ -90,6 +111,14 @@ TABLES: Final[Mapping[str, tuple[Row, ...]]] = MappingProxyType(
         "doam": tuple(
             _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "openvino", "int8": "openvino"})
             + _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "onnxruntime"})
+        ),
+        "mechanisms": tuple(
+            _mechanisms("openvino", "fp32", "int8")
+            + _mechanisms("openvino-bf16", "fp32", "int8")
+            + _mechanisms("onnxruntime", "fp32", "int8-u8s8")
+            + _mechanisms("onnxruntime-cuda", "fp32", "fp16")
+            + _mechanisms("tensorrt-graph", "fp16", "int8-fp16")
+            + _mechanisms("tensorrt-rtx-graph", "fp16", "int8-fp16")
         ),
     }
 )
@@ -134,15 +163,23 @@ def bench_speed(
         name: Of the table, see `TABLES`.
         settings: Rounds and threads.
         graphs: Folder to keep graphs in.
-        only: Leave out rows without this in their engine; rows they are compared with stay.
+        only: Leave out rows of other engines; empty leaves out none.
+
+    Engines that cannot be used here are left out, and the record's notes say why.
 
     Raises:
-        ConfigError: When there is no such table, or no such row.
-        EngineError: When an engine is absent or refuses a graph.
+        ConfigError: When there is no such table, no such row, or no engine for any.
+        EngineError: When an engine refuses a graph.
     """
-    rows = [row for row in rows_of(name) if only in row.engine]
-    if not rows:
+    asked = [row for row in rows_of(name) if only in ("", row.engine)]
+    if not asked:
         raise ConfigError("the table has no such row", found=repr(only))
+    absent = _absent(asked)
+    rows = [row for row in asked if row.engine not in absent]
+    if not rows:
+        raise ConfigError(
+            "no engine of the table can be used here", found=next(iter(absent.values()))
+        )
     keep_memory()
     digests: dict[str, str] = {}
     works: dict[str, Any] = {}
@@ -159,7 +196,19 @@ def bench_speed(
         settings=dataclasses.asdict(settings) | {"only": only},
         results={"rows": _results(rows, samples, spent), "work": works},
         conditions=watch.conditions,
+        notes=tuple(f"not measured: {engine}: {why}" for engine, why in absent.items()),
     )
+
+
+def _absent(rows: Sequence[Row]) -> dict[str, str]:
+    """Engines of the rows that cannot be used here, and why."""
+    absent = {}
+    for engine in dict.fromkeys(row.engine for row in rows if row.engine != EAGER):
+        try:
+            engines.usable(engine)
+        except EngineError as error:
+            absent[engine] = str(error)
+    return absent
 
 
 def _results(rows: Sequence[Row], samples: Any, spent: Any) -> list[dict[str, Any]]:

@@ -16,9 +16,10 @@ from xedge_benchmarks.record import BenchRecord
 @click.command(
     epilog="\b\nExamples:\n  xedge bench speed atss\n"
     "  xedge bench speed label-aware --engine openvino --threads 1\n"
+    "  xedge bench speed mechanisms --engine tensorrt-rtx-graph\n"
     "  xedge bench speed start"
 )
-@click.argument("table", type=click.Choice(["atss", "label-aware", "doam", "start"]))
+@click.argument("table", type=click.Choice(["atss", "label-aware", "doam", "mechanisms", "start"]))
 @click.option("--engine", "only", default="", help="Rows of this engine alone.")
 @click.option("--rounds", type=click.IntRange(min=2), default=15, show_default=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
@@ -40,8 +41,9 @@ def speed(
     """Time what precisions and mechanisms cost, in turn, in wall and processor time.
 
     atss: ResNet-50 at 640 x 640 in PyTorch and on each engine, fp32 and INT8. label-aware: LA on
-    it with two backward passes, and with one. doam: before SSD300. start: importing xedge and
-    starting a detector, and what an installation weighs. Weights are drawn, not trained.
+    it with two backward passes, and with one. doam: before SSD300. mechanisms: LA, DOAM and CHR
+    over their hosts, on every engine that can be used here. start: importing xedge and starting a
+    detector, and what an installation weighs. Weights are drawn, not trained.
     """
     if table == "start":
         from xedge_benchmarks.start import bench_start

@@ -133,6 +133,7 @@ FORMS_OF: Final[Mapping[str, Callable[[bytes], bytes]]] = MappingProxyType(
         "fp32": lambda model: model,
         "one-backward": one_backward,
         "fp16": in_half,
+        "one-backward-fp16": lambda model: in_half(one_backward(model)),
         "int8": lambda model: on_integers(model, "int8"),
         "int8-u8s8": lambda model: on_integers(model, "int8-u8s8"),
         "int8-fp16": lambda model: on_integers(model, "int8-fp16"),

@@ -109,6 +109,12 @@ def test_rows_are_compared_in_both_clocks(graph: bytes, monkeypatch: pytest.Monk
     assert set(record.models) == {"a", "b", "c"}
     with pytest.raises(ConfigError, match="no such row"):
         bench_speed("mine", only="tensorrt")
+    monkeypatch.setattr(speed, "TABLES", {"mine": (*rows, Row("d", subject, "tensorrt-weak"))})
+    record = bench_speed("mine", SpeedSettings(rounds=2, warmup=0, threads=1))
+    assert [row["name"] for row in record.results["rows"]] == ["a", "b", "c"]
+    assert any("not measured: tensorrt-weak: " in note for note in record.notes)
+    with pytest.raises(ConfigError, match="no engine of the table"):
+        bench_speed("mine", only="tensorrt-weak")
 
 
 @pytest.mark.full
