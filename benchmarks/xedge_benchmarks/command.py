@@ -16,6 +16,7 @@ from xedge_benchmarks.compare_command import compare
 from xedge_benchmarks.lane_command import lane
 from xedge_benchmarks.peak_command import peak
 from xedge_benchmarks.record import BenchRecord
+from xedge_benchmarks.report_command import report
 from xedge_benchmarks.scenario_command import loadgen, scenarios
 from xedge_benchmarks.side_command import contenders
 from xedge_benchmarks.speed_command import speed
@@ -265,3 +266,4 @@ bench.add_command(contenders)
 bench.add_command(scenarios)
 bench.add_command(loadgen)
 bench.add_command(peak)
+bench.add_command(report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,8 @@ from xedge_benchmarks.record import Json
 from xedge_benchmarks.stored import Stored
 from xedge_benchmarks.work import Peak, Share, Work, share
 
+MEMORY: Final = "memory"
+"""In the place of an arithmetic: bytes through memory."""
 _ON_GPU: Final = (
     "cuda",
     "tensorrt",
@@ -70,13 +72,23 @@ def peak_of(results: Mapping[str, Any], *, gpu: bool, threads: int | None) -> Pe
     """
     rows = [row for row in results["rows"] if (row["device"] != "cpu") == gpu]
     count = threads or max((row["threads"] for row in rows), default=0)
-    best: dict[str, float] = {}
-    for row in rows:
-        if gpu or row["threads"] == count:
-            kind = row["arithmetic"]
-            best[kind] = max(best.get(kind, 0.0), row["best"] * 1e9)
-    bandwidth = best.pop("memory", None)
+    best = {
+        kind: row["best"] * 1e9
+        for (_, ran, kind), row in best_rows(rows).items()
+        if gpu or ran == count
+    }
+    bandwidth = best.pop(MEMORY, None)
     return Peak(best, bandwidth)
+
+
+def best_rows(rows: Sequence[Json]) -> dict[tuple[str, int, str], Json]:
+    """The best row of each device, number of threads and arithmetic."""
+    best: dict[tuple[str, int, str], Json] = {}
+    for row in rows:
+        key = (row["device"], row["threads"], row["arithmetic"])
+        if key not in best or row["best"] > best[key]["best"]:
+            best[key] = row
+    return best
 
 
 def newest_peak(folder: Path) -> Json | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ from xedge.engines.threads import physical_cores
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender, measurable_engines, noise
 from xedge_benchmarks.interleave import Contender, interleave, summarize
+from xedge_benchmarks.limits import MEMORY
 from xedge_benchmarks.record import BenchRecord, Json, new_record
 from xedge_benchmarks.speed_graphs import on_integers
 from xedge_benchmarks.work import INT8, work_of
 
 CPU: Final = "cpu"
 GPU: Final = "cuda"
-MEMORY: Final = "memory"
 FLOAT: Final = "fp32"
 _FORMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -267,13 +267,3 @@ def _row(rate: _Rate, told: Mapping[str, Any]) -> Json:
         "best": per_second("min_ms"),
         "median_ms": told["median_ms"],
     }
-
-
-def summary_of(rows: Sequence[Json]) -> dict[tuple[str, int, str], Json]:
-    """The best row of each device, number of threads and arithmetic."""
-    best: dict[tuple[str, int, str], Json] = {}
-    for row in rows:
-        key = (row["device"], row["threads"], row["arithmetic"])
-        if key not in best or row["best"] > best[key]["best"]:
-            best[key] = row
-    return best

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge_benchmarks.command_record import keep_and_tell, record_options
+from xedge_benchmarks.limits import MEMORY, best_rows
 from xedge_benchmarks.record import BenchRecord
 
 
@@ -41,10 +42,8 @@ def peak(
 
 
 def _print(record: BenchRecord, console: Console) -> None:
-    from xedge_benchmarks.peak import MEMORY, summary_of
-
     table = Table("device", "threads", "arithmetic", "best", "median", "by")
-    for (device, threads, kind), row in summary_of(record.results["rows"]).items():
+    for (device, threads, kind), row in best_rows(record.results["rows"]).items():
         key, unit = ("gb_s", "GB/s") if kind == MEMORY else ("gop_s", "Gop/s")
         table.add_row(device, str(threads or ""), kind, f"{row['best']:.0f} {unit}",
                       f"{row[key]:.0f}", row["name"])  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import numbers
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,8 +72,15 @@ class Stored:
             key: value
             for key, value in self.content["settings"].items()
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float))
-        }
+        } | {"bundle": self.bundle}
         return self.machine, self.benchmark, json.dumps(what, sort_keys=True)
+
+    @property
+    def bundle(self) -> str:
+        """Name of the bundle's file that was asked for; empty for the one that xedge ships."""
+        words = [str(word) for word in self.content["command_line"]]
+        asked = [b for a, b in itertools.pairwise(words) if a == "--bundle"]
+        return Path(asked[-1]).name if asked else ""
 
     @property
     def throttled(self) -> bool:

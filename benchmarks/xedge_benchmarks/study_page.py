@@ -16,7 +16,6 @@ from xedge.errors import ConfigError
 from xedge_benchmarks.studies import Arm, Json, Study, run_of, runs_of
 from xedge_benchmarks.study_record import OTHER_PARENT, OTHER_TEXT, Kept
 
-_BLOCK: Final = re.compile(r"(<!-- study: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING: Final = "not measured"
 SMALL: Final = 0.01
 """Figures below are written with an exponent; a score this small is read as easily."""
@@ -115,18 +114,24 @@ def provenance_of(study: Study, records: Mapping[str, Kept], stale: Mapping[str,
     )
 
 
-def rewritten(page: str, tables: Mapping[str, str]) -> str:
-    """The page with the table of each study in its place.
+def rewritten(page: str, tables: Mapping[str, str], mark: str = "study") -> str:
+    """The page with each table in its place.
+
+    Args:
+        page: Markdown with ``<!-- MARK: NAME -->`` and ``<!-- end -->`` around each.
+        tables: Name to table.
+        mark: The word before the name.
 
     Raises:
-        ConfigError: When the page asks for a study that there is not.
+        ConfigError: When the page asks for a table that there is not.
     """
+    places = re.compile(rf"(<!-- {mark}: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
     def block(match: re.Match[str]) -> str:
         name = match["name"]
         if name not in tables:
-            raise ConfigError("the page has a table of an unknown study", found=name,
+            raise ConfigError(f"the page has a table of an unknown {mark}", found=name,
                               expected=", ".join(tables))  # fmt: skip
         return f"{match[1]}{tables[name]}{match[3]}"
 
-    return _BLOCK.sub(block, page)
+    return places.sub(block, page)

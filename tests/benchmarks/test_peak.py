@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from xedge_benchmarks import peak
-from xedge_benchmarks.limits import peak_of
-from xedge_benchmarks.peak import PeakSettings, bench_peak, chain, summary_of
+from xedge_benchmarks.limits import best_rows, peak_of
+from xedge_benchmarks.peak import PeakSettings, bench_peak, chain
 from xedge_benchmarks.stored import figures
 from xedge_benchmarks.work import INT8, Peak, work_of
 
@@ -48,7 +48,7 @@ def test_a_gpu_has_no_threads() -> None:
     less = row | {"best": 600e3}
     found = peak_of({"rows": [row, less]}, gpu=True, threads=4)
     assert found == Peak({"float16": 700e12}, None)
-    assert summary_of([less, row, less])["cuda", 0, "float16"] is row
+    assert best_rows([less, row, less])["cuda", 0, "float16"] is row
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
