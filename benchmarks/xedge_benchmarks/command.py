@@ -13,6 +13,8 @@ from xedge.bundle import open_bundle
 from xedge_benchmarks.bus_command import buses
 from xedge_benchmarks.command_record import bundle_options, keep_and_tell, record_options
 from xedge_benchmarks.compare_command import compare
+from xedge_benchmarks.every_command import every
+from xedge_benchmarks.growth_command import growth
 from xedge_benchmarks.lane_command import lane
 from xedge_benchmarks.peak_command import peak
 from xedge_benchmarks.record import BenchRecord
@@ -267,3 +269,5 @@ bench.add_command(scenarios)
 bench.add_command(loadgen)
 bench.add_command(peak)
 bench.add_command(report)
+bench.add_command(growth)
+bench.add_command(every)

@@ -100,29 +100,13 @@ def bench_lane(
     Raises:
         EngineError: When the engine is not installed or refuses the model.
     """
-    scanner = ScannerModel()
     tell("rendering bags")
-    bank = tuple(
-        Stretch(cut(low, high, STRIP_LINES), ())
-        for low, high in render(settings.seed, settings.bags, scanner, strip_lines=STRIP_LINES)
-    )
-    correction = flat_field(scanner, settings.seed, settings.seed)
-    with Watch() as watch, _screen(bundle, settings) as (screen, used):
-        runs = []
-        for beside in settings.beside:
-            for speed in settings.speeds_m_s:
-                for lanes in settings.lanes:
-                    tell(f"{speed} m/s, {lanes} lanes, beside {beside}")
-                    belts = [
-                        BankBelt(bank, (), seed=settings.seed + k, seconds=settings.seconds,
-                                 line_ns=scanner.pitch_mm / speed * 1e6)
-                        for k in range(lanes)
-                    ]  # fmt: skip
-                    with _beside(beside):
-                        figures = _run(belts, screen, correction, LaneConfig.for_model(bundle.spec))
-                    runs.append({"speed_m_s": speed, "lanes": lanes, "beside": beside, **figures})
+    bank, correction = rendered(settings)
+    config = LaneConfig.for_model(bundle.spec)
+    with Watch() as watch, open_screen(bundle, settings) as (screen, used):
+        runs = list(run_each(bank, correction, screen, config, settings, tell))
     tell("ingest without an engine")
-    ingest = _ingest(bank, correction, LaneConfig.for_model(bundle.spec))
+    ingest = _ingest(bank, correction, config)
     return new_record(
         "lane",
         models=bundle_digests(bundle),
@@ -132,8 +116,49 @@ def bench_lane(
     )
 
 
+def rendered(settings: LaneSettings) -> tuple[tuple[Stretch, ...], FlatField]:
+    """The bank of bags that belts are made of, and the correction of their detector."""
+    scanner = ScannerModel()
+    bags = render(settings.seed, settings.bags, scanner, strip_lines=STRIP_LINES)
+    bank = tuple(Stretch(cut(low, high, STRIP_LINES), ()) for low, high in bags)
+    return bank, flat_field(scanner, settings.seed, settings.seed)
+
+
+def run_each(
+    bank: Sequence[Stretch],
+    correction: FlatField,
+    screen: Screen,
+    config: LaneConfig,
+    settings: LaneSettings,
+    tell: Progress = lambda what: None,
+) -> Iterator[dict[str, Any]]:
+    """The figures of each run: of every neighbour, speed and number of lanes.
+
+    Args:
+        bank: What `rendered` made.
+        correction: Of the detector.
+        screen: The engine.
+        config: Of every lane.
+        settings: What to measure.
+        tell: Told what is measured next.
+    """
+    for beside in settings.beside:
+        for speed in settings.speeds_m_s:
+            for lanes in settings.lanes:
+                tell(f"{speed} m/s, {lanes} lanes, beside {beside}")
+                belts = [
+                    BankBelt(bank, (), seed=settings.seed + k, seconds=settings.seconds,
+                             line_ns=ScannerModel().pitch_mm / speed * 1e6)
+                    for k in range(lanes)
+                ]  # fmt: skip
+                with _beside(beside):
+                    figures = _run(belts, screen, correction, config)
+                yield {"speed_m_s": speed, "lanes": lanes, "beside": beside, **figures}
+
+
 @contextmanager
-def _screen(bundle: Bundle, settings: LaneSettings) -> Iterator[tuple[Screen, EngineUsed]]:
+def open_screen(bundle: Bundle, settings: LaneSettings) -> Iterator[tuple[Screen, EngineUsed]]:
+    """The engine of the settings, and what it is."""
     if settings.engine == NULL:
         yield nothing_found, EngineUsed(NULL, "", 0)
         return

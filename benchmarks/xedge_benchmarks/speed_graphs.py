@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -48,15 +48,22 @@ class Subject:
         """A checkpoint with weights drawn."""
         return drawn_checkpoint(load_recipe(Path(self.recipe), list(self.changes))[1])
 
-    def deployed(self) -> tuple[torch.nn.Module, ModelSpec]:
+    def deployed(self, candidates: int | None = None) -> tuple[torch.nn.Module, ModelSpec]:
         """The model in PyTorch as it is traced, from planes to outputs, and its description."""
         checkpoint = self.drawn()
-        return deploy(checkpoint.model(), checkpoint.spec("0" * 64))
+        spec = checkpoint.spec("0" * 64)
+        return deploy(checkpoint.model(), replace(spec, candidates=candidates or spec.candidates))
 
-    def graph(self) -> bytes:
-        """Its float32 graph as `xedge export` makes it."""
-        module, spec = self.deployed()
-        return _data(finish(trace(module, spec.height, spec.width, OUTPUTS[spec.kind]), spec))
+    def graph(self, batch: int = 1, candidates: int | None = None) -> bytes:
+        """Its float32 graph as `xedge export` makes it.
+
+        Args:
+            batch: Windows of one run.
+            candidates: Rows that it gives for a window; None for as many as in a bundle.
+        """
+        module, spec = self.deployed(candidates)
+        traced = trace(module, spec.height, spec.width, OUTPUTS[spec.kind], batch)
+        return _data(finish(traced, spec))
 
 
 def sides(model: bytes) -> tuple[int, int]:

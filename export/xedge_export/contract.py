@@ -35,6 +35,6 @@ class Stage(str, enum.Enum):
     """The label-aware step, then the head on the refined features."""
 
 
-def example_planes(height: int, width: int) -> Tensor:
-    """Planes to trace with: air, uint8 ``[1, 3, height, width]``."""
-    return torch.full((1, 3, height, width), 234, dtype=torch.uint8)
+def example_planes(height: int, width: int, batch: int = 1) -> Tensor:
+    """Planes to trace with: air, uint8 ``[batch, 3, height, width]``."""
+    return torch.full((batch, 3, height, width), 234, dtype=torch.uint8)

@@ -39,7 +39,11 @@ class Exported:
 
 
 def trace(
-    module: nn.Module, height: int, width: int, outputs: tuple[str, ...] = OUTPUTS[Kind.DETECTOR]
+    module: nn.Module,
+    height: int,
+    width: int,
+    outputs: tuple[str, ...] = OUTPUTS[Kind.DETECTOR],
+    batch: int = 1,
 ) -> ir.Model:
     """The traced graph of a module that takes planes.
 
@@ -48,6 +52,7 @@ def trace(
         height: Of the planes.
         width: Of the planes.
         outputs: Names of what it gives.
+        batch: Windows of one run; a bundle's graph takes one.
 
     Raises:
         AutogradInGraph: When a gradient was left in the forward pass.
@@ -61,7 +66,7 @@ def trace(
             warnings.simplefilter("ignore")  # the exporter's own deprecations are not our users'
             program = torch.onnx.export(
                 module.eval(),
-                (example_planes(height, width),),
+                (example_planes(height, width, batch),),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT_NAME],
