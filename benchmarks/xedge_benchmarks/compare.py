@@ -106,12 +106,13 @@ def _pairs(a: Path, b: Path) -> Iterator[tuple[list[Stored], list[Stored]]]:
         if one.benchmark == other.benchmark:
             yield [*_twins(one, other), one], [*_twins(other, one), other]
         return
-    left, right = _by_question(stored_in(a)), _by_question(stored_in(b))
+    left, right = by_question(stored_in(a)), by_question(stored_in(b))
     for question in sorted(left.keys() & right.keys()):
         yield left[question], right[question]
 
 
-def _by_question(stored: Sequence[Stored]) -> dict[tuple[str, str, str], list[Stored]]:
+def by_question(stored: Sequence[Stored]) -> dict[tuple[str, str, str], list[Stored]]:
+    """The records of each question, in their order."""
     found: dict[tuple[str, str, str], list[Stored]] = {}
     for one in stored:
         found.setdefault(one.question, []).append(one)
@@ -148,16 +149,46 @@ def _verdict(before: Figure, after: Figure, noise: float | None) -> str:
 
 def _spreads(side: Sequence[Stored]) -> dict[str, float]:
     """What the newest run of a side and others of its commit disagree by, figure by figure."""
-    last = side[-1].content
-    of_last = _figures(last)
+    of_last = _figures(side[-1].content)
     spreads: dict[str, float] = {}
     for other in side[:-1]:
-        if other.content["code"] == last["code"] and other.content["models"] == last["models"]:
+        if _same_code(other, side[-1]):
             for name, figure in _figures(other.content).items():
                 if name in of_last:
                     apart = _apart(figure.value, of_last[name].value)
                     spreads[name] = max(spreads.get(name, 0.0), apart)
     return spreads
+
+
+def agreement(runs: Sequence[Stored]) -> str:
+    """Whether the newest of some runs is like the run before it, in words; empty without one.
+
+    Args:
+        runs: Of one question, the newest last; those of other code or models are not looked at.
+    """
+    if not runs:
+        return ""
+    last, before = runs[-1].content, [r.content for r in runs[:-1] if _same_code(r, runs[-1])]
+    if not before:
+        return ""
+    mine, other = _figures(last), _figures(before[-1])
+    shared = [name for name in mine if name in other]
+    apart = [
+        _apart(mine[name].value, other[name].value)
+        for name in shared
+        if _verdict(mine[name], other[name], None) != SAME
+    ]
+    if not shared:
+        return ""
+    if not apart:
+        return "a second run agrees within the intervals"
+    return (f"TOO NOISY: in {len(apart)} of {len(shared)} figures a second run lies beyond the "
+            f"intervals, by up to {max(apart):.0%}")  # fmt: skip
+
+
+def _same_code(one: Stored, other: Stored) -> bool:
+    keys = ("code", "models")
+    return all(one.content[key] == other.content[key] for key in keys)
 
 
 def _apart(a: float, b: float) -> float:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from xedge import __version__
 from xedge.page import page_environment
 from xedge_benchmarks.charts import Chart, growth_charts, roofline
+from xedge_benchmarks.compare import agreement, by_question
 from xedge_benchmarks.findings import MISSING, Finding, findings
 from xedge_benchmarks.limits import peak_of, reached
 from xedge_benchmarks.record import Json
@@ -30,6 +31,7 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
         "speed-atss": "ATSS on ResNet-50, 640 x 640",
         "speed-label-aware": "What LA costs",
         "speed-doam": "What DOAM costs",
+        "speed-mechanisms": "What mechanisms cost",
         "speed-start": "Starting, and what is installed",
         "algebra": "What each pass of the export brings",
         "belt": "A lane on a simulated belt",
@@ -59,12 +61,14 @@ class Section:
         title: What it is.
         findings: Its lines.
         charts: Its drawings.
+        agreement: What a second run of the same code said; empty without one.
     """
 
     stored: Stored
     title: str
     findings: tuple[Finding, ...]
     charts: tuple[Chart, ...]
+    agreement: str = ""
 
     @property
     def notes(self) -> str:
@@ -76,7 +80,7 @@ class Section:
             notes.append("nobody looked at clocks and heat")
         elif told["throttled"] is None:
             notes.append("this system does not tell whether it throttled")
-        return "; ".join(notes)
+        return "; ".join(filter(None, [*notes, self.agreement]))
 
     @property
     def machine(self) -> str:
@@ -109,13 +113,16 @@ def report_of(results: Path) -> Report:
     Raises:
         ConfigError: When it is no folder, or has a file that is no record.
     """
-    stored = newest(stored_in(results))
+    every = stored_in(results)
+    stored, runs = newest(every), by_question(every)
     peaks = {one.machine: one.content["results"] for one in stored if one.benchmark == "peak"}
     order = list(TITLES)
     ranked = sorted(
         stored, key=lambda s: order.index(s.benchmark) if s.benchmark in order else len(order)
     )
-    sections = tuple(_section(one, peaks.get(one.machine)) for one in ranked)
+    sections = tuple(
+        _section(one, peaks.get(one.machine), agreement(runs[one.question])) for one in ranked
+    )
     have = {one.benchmark for one in stored}
     missing = [title for kind, title in TITLES.items() if kind not in have]
     machines = [one.content["machine"] for one in stored]
@@ -123,7 +130,7 @@ def report_of(results: Path) -> Report:
     return Report(sections, tuple(missing))
 
 
-def _section(stored: Stored, peaks: Json | None) -> Section:
+def _section(stored: Stored, peaks: Json | None, agreed: str) -> Section:
     content = stored.content
     charts: list[Chart] = growth_charts(content["results"]) if stored.benchmark == "growth" else []
     if peaks and (drawn := _roofline(content, peaks)):
@@ -131,7 +138,7 @@ def _section(stored: Stored, peaks: Json | None) -> Section:
     title = TITLES.get(stored.benchmark, stored.benchmark)
     if stored.bundle:
         title += f", {stored.bundle}"
-    return Section(stored, title, tuple(findings(content, peaks)), tuple(charts))
+    return Section(stored, title, tuple(findings(content, peaks)), tuple(charts), agreed)
 
 
 def _roofline(content: Json, peaks: Mapping[str, Any]) -> Chart | None:

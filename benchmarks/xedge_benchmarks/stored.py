@@ -61,9 +61,9 @@ class Stored:
 
     @property
     def question(self) -> tuple[str, str, str]:
-        """Machine, benchmark and all settings: what two runs must share to be compared."""
-        settings = json.dumps(self.content["settings"], sort_keys=True)
-        return self.machine, self.benchmark, settings
+        """Machine, benchmark, settings and bundle: what two runs must share to be compared."""
+        settings = self.content["settings"] | {"bundle": self.bundle}
+        return self.machine, self.benchmark, json.dumps(settings, sort_keys=True)
 
     @property
     def subject(self) -> tuple[str, str, str]:

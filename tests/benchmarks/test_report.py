@@ -107,6 +107,18 @@ def test_a_machine_that_throttled_is_told(results: Path) -> None:
     assert "throttling cpu0 grew by 3" in html_page(report)
 
 
+def test_whether_two_runs_agree_is_told(results: Path) -> None:
+    assert report_of(results).sections[0].agreement == ""  # other settings are no second run
+    keep(results, "engines", engines(200.5), 5, threads=1, rounds=9)
+    assert report_of(results).sections[0].agreement == "a second run agrees within the intervals"
+    keep(results, "engines", engines(250.0), 6, threads=1, rounds=9)
+    section = report_of(results).sections[0]
+    assert section.agreement == (
+        "TOO NOISY: in 1 of 1 figures a second run lies beyond the intervals, by up to 25%"
+    )
+    assert section.agreement in section.notes
+
+
 def test_command_writes_and_checks(results: Path, tmp_path: Path) -> None:
     readme, html = tmp_path / "README.md", tmp_path / "out/report.html"
     readme.write_text(PAGE)
