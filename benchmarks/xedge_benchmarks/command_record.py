@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.provenance import code_version
-from xedge_benchmarks.limits import newest_peak, reached
+from xedge_benchmarks.limits import peaks_in, reached
 from xedge_benchmarks.record import BenchRecord, keep_record, require_traceable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -67,7 +67,7 @@ def _with(command: Command, *options: Option) -> Command:
 
 def _show_shares(record: BenchRecord, folder: Path, console: Console) -> None:
     """Print what share of the peak each row reached, where the machine's peak was measured."""
-    peaks = newest_peak(folder)
+    peaks = peaks_in(folder)
     rows = reached(dataclasses.asdict(record), peaks) if peaks else []
     if rows:
         table = Table("of the measured peak", "Gop", "arithmetic / bandwidth")

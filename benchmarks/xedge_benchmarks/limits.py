@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -91,10 +91,18 @@ def best_rows(rows: Sequence[Json]) -> dict[tuple[str, int, str], Json]:
     return best
 
 
-def newest_peak(folder: Path) -> Json | None:
-    """The results of the newest record of peaks in a machine's folder; None without one."""
-    paths = sorted(folder.glob("*-peak-*.json"))
-    return Stored.read(paths[-1]).content["results"] if paths else None
+def peaks_in(folder: Path) -> Json | None:
+    """The rows of all records of peaks in a machine's folder, as of one; None without any."""
+    return together(Stored.read(path).content["results"] for path in folder.glob("*-peak-*.json"))
+
+
+def together(results: Iterable[Json]) -> Json | None:
+    """The rows of several records of peaks as of one: a machine's peak is the highest ever seen.
+
+    A busy machine shows less than it can, never more.
+    """
+    rows = [row for one in results for row in one["rows"]]
+    return {"rows": rows} if rows else None
 
 
 def reached(content: Mapping[str, Any], peaks: Mapping[str, Any]) -> list[Reached]:

@@ -18,9 +18,10 @@ from xedge.page import page_environment
 from xedge_benchmarks.charts import Chart, growth_charts, roofline
 from xedge_benchmarks.compare import agreement, by_question
 from xedge_benchmarks.findings import MISSING, Finding, findings
-from xedge_benchmarks.limits import peak_of, reached
+from xedge_benchmarks.limits import peak_of, reached, together
 from xedge_benchmarks.record import Json
 from xedge_benchmarks.stored import Stored, newest, stored_in
+from xedge_benchmarks.work import Peak
 
 TITLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -43,6 +44,7 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Benchmark to its title, in the order of the report."""
+ABOVE: Final = "FASTER THAN THE PEAK, which only a busy machine has shown so far"
 MACHINES: Final[Mapping[str, Callable[[Json], bool]]] = MappingProxyType(
     {
         "Anything on an NVIDIA GPU": lambda machine: bool(machine["gpus"]),
@@ -61,14 +63,15 @@ class Section:
         title: What it is.
         findings: Its lines.
         charts: Its drawings.
-        agreement: What a second run of the same code said; empty without one.
+        caveats: What other records say of this one: whether a second run agrees, and whether the
+            peak was ever seen.
     """
 
     stored: Stored
     title: str
     findings: tuple[Finding, ...]
     charts: tuple[Chart, ...]
-    agreement: str = ""
+    caveats: str = ""
 
     @property
     def notes(self) -> str:
@@ -80,7 +83,7 @@ class Section:
             notes.append("nobody looked at clocks and heat")
         elif told["throttled"] is None:
             notes.append("this system does not tell whether it throttled")
-        return "; ".join(filter(None, [*notes, self.agreement]))
+        return "; ".join(filter(None, [*notes, self.caveats]))
 
     @property
     def machine(self) -> str:
@@ -115,13 +118,17 @@ def report_of(results: Path) -> Report:
     """
     every = stored_in(results)
     stored, runs = newest(every), by_question(every)
-    peaks = {one.machine: one.content["results"] for one in stored if one.benchmark == "peak"}
+    peaks = {
+        machine: together(one.content["results"] for one in every
+                          if (one.machine, one.benchmark) == (machine, "peak"))
+        for machine in {one.machine for one in every}
+    }  # fmt: skip
     order = list(TITLES)
     ranked = sorted(
         stored, key=lambda s: order.index(s.benchmark) if s.benchmark in order else len(order)
     )
     sections = tuple(
-        _section(one, peaks.get(one.machine), agreement(runs[one.question])) for one in ranked
+        _section(one, peaks[one.machine], agreement(runs[one.question])) for one in ranked
     )
     have = {one.benchmark for one in stored}
     missing = [title for kind, title in TITLES.items() if kind not in have]
@@ -135,6 +142,9 @@ def _section(stored: Stored, peaks: Json | None, agreed: str) -> Section:
     charts: list[Chart] = growth_charts(content["results"]) if stored.benchmark == "growth" else []
     if peaks and (drawn := _roofline(content, peaks)):
         charts.append(drawn)
+    above = [r for r in reached(content, peaks) if (r.share.arithmetic or 0) > 1] if peaks else []
+    if above:
+        agreed = "; ".join(filter(None, [agreed, ABOVE]))
     title = TITLES.get(stored.benchmark, stored.benchmark)
     if stored.bundle:
         title += f", {stored.bundle}"
@@ -148,7 +158,12 @@ def _roofline(content: Json, peaks: Mapping[str, Any]) -> Chart | None:
         "CUDA" in row.label or "tensorrt" in row.label for row in rows
     )
     name = "GPU" if gpu else f"{threads or 'all'} thread{'' if threads == 1 else 's'}"
-    svg = roofline(rows, {name: peak_of(peaks, gpu=gpu, threads=threads)})
+    peak, used = (
+        peak_of(peaks, gpu=gpu, threads=threads),
+        {k for r in rows for k in r.work.operations},
+    )
+    roofs = {kind: rate for kind, rate in peak.operations_s.items() if kind in used}
+    svg = roofline(rows, {name: Peak(roofs, peak.bytes_s)})
     return Chart("Roofline: rows under the measured peak", svg) if svg else None
 
 

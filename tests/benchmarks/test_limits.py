@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from xedge_benchmarks.limits import newest_peak, peak_of, reached
+from xedge_benchmarks.limits import peak_of, peaks_in, reached
 from xedge_benchmarks.record import new_record
 from xedge_benchmarks.work import Peak, Share
 
@@ -90,7 +90,7 @@ def test_a_table_states_the_share(quick_bundle_path: Path, tmp_path: Path) -> No
     peaks = new_record("peak", models={}, settings={}, results=PEAKS)
     folder = tmp_path / peaks.machine.slug
     folder.mkdir()
-    assert newest_peak(folder) is None
+    assert peaks_in(folder) is None
     (folder / "2026-01-01T000000-peak-a.json").write_text(peaks.to_json())
     done = CliRunner().invoke(
         main,

@@ -108,15 +108,26 @@ def test_a_machine_that_throttled_is_told(results: Path) -> None:
 
 
 def test_whether_two_runs_agree_is_told(results: Path) -> None:
-    assert report_of(results).sections[0].agreement == ""  # other settings are no second run
+    assert report_of(results).sections[0].caveats == ""  # other settings are no second run
     keep(results, "engines", engines(200.5), 5, threads=1, rounds=9)
-    assert report_of(results).sections[0].agreement == "a second run agrees within the intervals"
+    assert report_of(results).sections[0].caveats == "a second run agrees within the intervals"
     keep(results, "engines", engines(250.0), 6, threads=1, rounds=9)
     section = report_of(results).sections[0]
-    assert section.agreement == (
+    assert section.caveats == (
         "TOO NOISY: in 1 of 1 figures a second run lies beyond the intervals, by up to 25%"
     )
-    assert section.agreement in section.notes
+    assert section.caveats in section.notes
+
+
+def test_the_peak_is_the_highest_ever_seen(results: Path) -> None:
+    busy = [row | {"best": row["best"] / 4} for row in PEAK["rows"]]
+    keep(results, "peak", {"rows": busy}, 8)
+    section = report_of(results).sections[0]
+    assert section.findings[0].share.startswith("50 %")
+    keep(results, "engines", engines(50.0), 9, threads=1)
+    section = report_of(results).sections[0]
+    assert section.findings[0].share.startswith("200 %")
+    assert "FASTER THAN THE PEAK" in section.notes
 
 
 def test_command_writes_and_checks(results: Path, tmp_path: Path) -> None:
