@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import pytest
@@ -74,8 +75,22 @@ def test_a_detector_of_every_mechanism_builds_in_half(api: Api, each_small: Expo
 
 @pytest.mark.full
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_every_tiny_model_builds(api: Api, entry: Entry, tiny: Callable[[Entry], Exported]) -> None:
-    assert layers_of(api, tiny(entry).model, "SM86")
+def test_every_tiny_model_builds_in_every_form(
+    api: Api, entry: Entry, tiny: Callable[[Entry], Exported]
+) -> None:
+    exported = tiny(entry)
+    single = ir.serde.deserialize_model(onnx.load_model_from_string(exported.model))
+    spec = exported.spec
+    shape = (2, 3, spec.height, spec.width)
+    planes = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    half, (mixed, count) = to_bytes(to_fp16(single)), in_eight_bits(single, "int8-fp16", planes)
+    signed, _ = in_eight_bits(single, "int8", planes)
+    assert count > 0
+    for data in (exported.model, half, mixed, signed):
+        # Plans of all targets in one build.
+        built = build_plan(api, data, BuildOptions(targets=TARGETS))
+        assert len(built.plan) > 10_000
+        assert built.layers
 
 
 def test_a_graph_that_it_lacks_is_refused_so_the_gate_can_fail(
@@ -122,10 +137,14 @@ def test_float32_is_seen_by_the_gate(api: Api, tiny_graph: Callable[[Stage], ir.
     assert {layer.outputs[0] for layer in convolving(built)} == {"Float"}
 
 
-def in_eight_bits(model: ir.Model, variant: str) -> tuple[bytes, int]:
+NOISE = np.random.default_rng(3).integers(0, 256, (2, 3, 96, 128), dtype=np.uint8)
+
+
+def in_eight_bits(
+    model: ir.Model, variant: str, planes: npt.NDArray[np.uint8] = NOISE
+) -> tuple[bytes, int]:
     """The model's variant, and how many of its convolutions are in integers."""
     placement = place(model.graph, FORMS[variant])
-    planes = np.random.default_rng(3).integers(0, 256, (2, 3, 96, 128), dtype=np.uint8)
     made = to_int8(model, observe(model, placement.tensors, planes), FORMS[variant])
     return to_bytes(made), len(placement.convolutions)
 
