@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from xedge.commands.ladder import LadderTable
-from xedge.commands.tomlfile import TomlFile
+from xedge.commands.sourcetable import SourceTable
+from xedge.commands.tomlfile import TomlFile, above_zero
 from xedge.control.board import MOST_COUNTS
 from xedge.control.bus import Claim, listening
 from xedge.control.buses import BusKind, bus_kind
 from xedge.control.link import LinkConfig
 from xedge.errors import ConfigError
 from xedge.lane.journal import JournalSettings
-from xedge.scanner.stripfile import MAX_ELEMENTS
-from xedge.types import AIR_COUNTS
+from xedge.scanner.follow import FollowConfig
 
 LONGEST_SILENCE_S: Final = 10.0
-TABLES: Final = ("lane", "ladder", "engine", "source", "control", "bus", "dicos", "metrics")
+TABLES: Final = ("lane", "ladder", "engine", "source", "correction", "control", "bus", "dicos",
+                 "metrics")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class LaneTable:
     silent_s: float = 30.0
 
     def __post_init__(self) -> None:
-        _above_zero(self, "threads", "deadline_mm", "bag_limit_s", "journal_mb", "keep", "silent_s")
+        above_zero(self, "threads", "deadline_mm", "bag_limit_s", "journal_mb", "keep", "silent_s")
         if self.alarm_threshold is not None and not 0 < self.alarm_threshold <= 1:
             raise ConfigError("alarm_threshold cannot be used", expected="above 0, up to 1",
                               found=str(self.alarm_threshold))  # fmt: skip
@@ -97,64 +98,10 @@ class EngineTable:
     self_test_s: float = 30.0
 
     def __post_init__(self) -> None:
-        _above_zero(self, "timeout_s", "start_s", "retry_first_s", "retry_most_s")
+        above_zero(self, "timeout_s", "start_s", "retry_first_s", "retry_most_s")
         if not 0 <= self.self_test_s < math.inf:
             raise ConfigError("self_test_s cannot be used", expected="0 or more",
                               found=str(self.self_test_s))  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceTable:
-    """Where the lines come from.
-
-    Attributes:
-        kind: ``simulated``, ``strip-file``, ``ring``, ``folder``, or ``python``.
-        path: The strip file, the ring's file, or the folder in which image files appear.
-        correction: Of a strip file or a ring: the detector's correction file; None takes the dark
-            and air runs of the strip file.
-        entry: Of ``python``: ``package.module:function``, which takes no argument and returns a
-            `xedge.commands.sources.Feed`.
-        bags: Bags on the simulated belt.
-        speed_m_s: Its speed; of a folder, the speed at which its images go by.
-        elements: Of a folder: elements of a line, which no image may be wider than.
-        pixel_mm: Of a folder: size of a colour picture's pixel at the belt; None takes its longer
-            side to be `xedge.detector.ASSUMED_PICTURE_MM`.
-        air_counts: Of a folder: what unattenuated air reads in 16-bit files.
-        seed: Of its bags.
-
-    Raises:
-        ConfigError: When a number cannot be, or what the kind needs is missing.
-    """
-
-    kind: Literal["simulated", "strip-file", "ring", "folder", "python"]
-    path: Path | None = None
-    correction: Path | None = None
-    entry: str = ""
-    bags: int = 40
-    speed_m_s: float = 0.5
-    elements: int = 800
-    pixel_mm: float | None = None
-    air_counts: int = AIR_COUNTS
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        _above_zero(self, "bags", "speed_m_s", "pixel_mm")
-        if not 8 <= self.elements <= MAX_ELEMENTS:
-            raise ConfigError("elements cannot be used", expected=f"8 to {MAX_ELEMENTS}",
-                              found=str(self.elements))  # fmt: skip
-        if not 256 <= self.air_counts <= 65535:
-            raise ConfigError("air_counts cannot be used", expected="256 to 65535",
-                              found=str(self.air_counts))  # fmt: skip
-        if self.seed < 0:
-            raise ConfigError("seed cannot be used", expected="0 or more", found=str(self.seed))
-        if self.kind in ("strip-file", "ring", "folder") and self.path is None:
-            raise ConfigError(f"a {self.kind} needs the key path")
-        if self.kind == "ring" and self.correction is None:
-            raise ConfigError("a ring needs the key correction",
-                              remedy="Make the file with `xedge flatfield make`")  # fmt: skip
-        if self.kind == "python" and self.entry.count(":") != 1:
-            raise ConfigError("entry cannot be used", expected="package.module:function",
-                              found=repr(self.entry))  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +144,7 @@ class ControlTable:
         seconds = {field.name for field in dataclasses.fields(self)} - {
             "at_start", "reverse_counts"
         }  # fmt: skip
-        _above_zero(self, *sorted(seconds))
+        above_zero(self, *sorted(seconds))
         if not 0 <= self.reverse_counts <= MOST_COUNTS:
             raise ConfigError("reverse_counts cannot be used", expected=f"0 to {MOST_COUNTS}",
                               found=str(self.reverse_counts))  # fmt: skip
@@ -289,6 +236,7 @@ class LaneFile:
         metrics: Where Prometheus finds figures.
         engine: How the engine is kept.
         ladder: What screens when time runs short.
+        correction: How the detector's correction follows it.
     """
 
     path: Path
@@ -300,6 +248,7 @@ class LaneFile:
     metrics: MetricsTable
     engine: EngineTable
     ladder: LadderTable = field(default_factory=LadderTable)
+    correction: FollowConfig = field(default_factory=FollowConfig)
 
 
 def read_lane_file(path: Path) -> LaneFile:
@@ -338,6 +287,7 @@ def read_lane_file(path: Path) -> LaneFile:
         metrics,
         file.section(EngineTable, "engine"),
         file.section(LadderTable, "ladder"),
+        file.section(FollowConfig, "correction"),
     )
 
 
@@ -387,10 +337,3 @@ def _refuse_overlaps(claimants: Sequence[tuple[str, tuple[Claim, ...]]]) -> None
                         remedy="Move one of them, or take one out",
                     )
         taken += [(claim, place) for claim in claims]
-
-
-def _above_zero(table: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(table, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{name} cannot be used", expected="above 0", found=str(value))

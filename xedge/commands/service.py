@@ -35,6 +35,7 @@ from xedge.lane.report import LaneReport, Tally
 from xedge.lane.runner import run_lane
 from xedge.lane.steering import Steering
 from xedge.lane.vitals import Vitals
+from xedge.scanner.detectorarray import DetectorArray
 from xedge.types import Decision, Reason, Scan
 
 LOG: Final = logging.getLogger("xedge.service")
@@ -117,7 +118,8 @@ class Service:
                         "start", threshold)  # fmt: skip
         same = replace(file, lane=replace(file.lane, alarm_threshold=threshold))
         kept = replace(self._file, lane=replace(self._file.lane, alarm_threshold=threshold))
-        for name in ("lane", "ladder", "engine", "source", "control", "dicos", "metrics"):
+        for name in ("lane", "ladder", "engine", "source", "correction", "control", "dicos",
+                     "metrics"):  # fmt: skip
             if getattr(same, name) != getattr(kept, name):
                 LOG.warning("[%s] has changed, which takes effect at the next start", name)
         # A bus that only stands at another line is the same.
@@ -352,7 +354,9 @@ def _lane_config(file: LaneFile, feed: Feed, model: Bundle) -> LaneConfig:
         deadline_mm=file.lane.deadline_mm,
         bag_limit_s=file.lane.bag_limit_s,
     )
-    config = replace(config, clear_by=file.ladder.clearing, **feed.changes)
+    changes = {"correction": file.correction, **feed.changes}
+    config = replace(config, clear_by=file.ladder.clearing, **changes)
+    DetectorArray(feed.flat_field, config.correction)  # raises, when there are no such elements
     threshold, least = file.lane.alarm_threshold, model.spec.score_threshold
     if threshold is None:
         return config

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from xedge.commands.lanefile import SourceTable
+from xedge.commands.sourcetable import SourceTable
 from xedge.detector import ASSUMED_PICTURE_MM
 from xedge.errors import ConfigError
 from xedge.pictures import DualEnergyPicture, both_halves, read_picture
@@ -19,6 +19,7 @@ from xedge.preprocess import Placement, counts_from_pseudo_colour
 from xedge.scanner.correctionfile import Correction, load_correction
 from xedge.scanner.flatfield import FlatField
 from xedge.scanner.folder import CUTTER, FileSeen, FolderSource, plain_flat_field
+from xedge.scanner.follow import FollowConfig
 from xedge.scanner.registration import Registered
 from xedge.scanner.ringsource import RingSource
 from xedge.scanner.source import Source, StripFileSource
@@ -123,7 +124,7 @@ def _folder_feed(source: SourceTable) -> Feed:
     folder = FolderSource(source.path, source.elements, read, parts=both_halves, on_file=_tell_file,
                           line_ns=line_ns)  # fmt: skip
     # No belt, no encoder to keep a deadline by: the bag limit does.
-    changes = {"cutter": CUTTER, "deadline_counts": NO_DEADLINE}
+    changes = {"cutter": CUTTER, "deadline_counts": NO_DEADLINE, "correction": FollowConfig.off()}
     return Feed(folder, plain_flat_field(source.elements), 1 / pitch_mm, folder.close,
                 changes=changes)  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import sys
 import types
@@ -123,6 +124,13 @@ class TomlFile:
                 return value
             raise ConfigError(f"{key} cannot be {value!r}",
                               expected=" or ".join(map(repr, typing.get_args(wanted))))  # fmt: skip
+        elif origin is tuple:
+            parts = typing.get_args(wanted)
+            if isinstance(value, list) and parts[-1] is Ellipsis:
+                parts = parts[:1] * len(value)
+            if isinstance(value, list) and len(value) == len(parts):
+                pairs = zip(value, parts, strict=True)
+                return tuple(self._convert(key, one, part) for one, part in pairs)
         elif wanted is Secret:
             return self._secret(key, value)
         elif wanted is Path:
@@ -165,4 +173,20 @@ def _unknown(name: str, known: tuple[str, ...], what: str) -> ConfigError:
 def _in_words(wanted: Any) -> str:
     names = {str: "a text in quotes", int: "a whole number", float: "a number",
              bool: "true or false", Path: "a path in quotes"}  # fmt: skip
+    if typing.get_origin(wanted) is tuple:
+        parts = typing.get_args(wanted)
+        many = "a list of" if parts[-1] is Ellipsis else f"a list of {len(parts)}, each"
+        return f"{many} {_in_words(parts[0])}"
     return names.get(wanted, str(wanted))
+
+
+def above_zero(table: Any, *names: str) -> None:
+    """Nothing, when these numbers of a table are above zero, or not given.
+
+    Raises:
+        ConfigError: When one is not.
+    """
+    for name in names:
+        value = getattr(table, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} cannot be used", expected="above 0", found=str(value))

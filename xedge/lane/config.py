@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from xedge.errors import ConfigError
 from xedge.scanner.cutter import CutterConfig
+from xedge.scanner.follow import FollowConfig
 from xedge.scanner.intake import COUNTER_PERIOD
 from xedge.scanner.windows import WindowPlan
 from xedge.spec import ModelSpec
@@ -43,6 +44,7 @@ class LaneConfig:
         nms_iou: Overlap above which the weaker of two boxes of one class is dropped.
         windows: How scans are cut into windows; must fit the model.
         cutter: How bags are told from air.
+        correction: How the detector's correction follows it; by default it does not.
         max_open_bags: Bags that may wait for their decision; more are NOT_CLEARED, OVERLOAD.
         max_queued_windows: Windows that may wait for the engine or run; a bag that would need
             more is NOT_CLEARED, OVERLOAD.
@@ -64,6 +66,7 @@ class LaneConfig:
     nms_iou: float = 0.6
     windows: WindowPlan = field(default_factory=WindowPlan)
     cutter: CutterConfig = field(default_factory=CutterConfig)
+    correction: FollowConfig = field(default_factory=FollowConfig.off)
     max_open_bags: int = 8
     max_queued_windows: int = 16
     max_queued_strips: int = 64

@@ -42,10 +42,10 @@ from xedge.lane.odometer import BeltClock, LineClock, Odometer
 from xedge.lane.rescan_watch import RescanWatch
 from xedge.lane.verdict import HOLE_REASON, decide
 from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
+from xedge.scanner.detectorarray import DetectorArray
 from xedge.scanner.flatfield import FlatField
-from xedge.scanner.health import DetectorHealth, DetectorMonitor
+from xedge.scanner.health import DetectorHealth
 from xedge.scanner.intake import Admission, Intake, Refusal
-from xedge.scanner.tube import TubeWatch
 from xedge.types import Reason, Strip
 
 DUE_STEP_NS = 5_000_000
@@ -64,10 +64,10 @@ class LaneCore:
     def __init__(self, flat_field: FlatField, config: LaneConfig, first_bag: int = 1) -> None:
         self._config = config
         self._elements = flat_field.elements
-        self._monitor = DetectorMonitor(flat_field)
+        self._detector = DetectorArray(flat_field, config.correction)
         self._intake = Intake(flat_field.elements, config.counts_per_line, config.direction,
-                              config.encoder_period, TubeWatch(flat_field))  # fmt: skip
-        self._rescan = RescanWatch(flat_field, config)
+                              config.encoder_period, self._detector)  # fmt: skip
+        self._rescan = RescanWatch(flat_field.elements, config)
         self._cutter = BagCutter(config.cutter, first_bag)
         self._ledger = Ledger()
         self._queue: deque[Bag] = deque()  # bags without a decision, in their order
@@ -92,7 +92,12 @@ class LaneCore:
     @property
     def health(self) -> DetectorHealth:
         """What the lines say of the detector so far."""
-        return self._monitor.health()
+        return self._detector.health()
+
+    @property
+    def correction_sha256(self) -> str:
+        """The digest of the correction in force."""
+        return self._detector.flat_field.digest
 
     @property
     def next_wake_ns(self) -> int | None:
@@ -121,6 +126,7 @@ class LaneCore:
         out: list[Action] = []
         if isinstance(event, StripArrived):
             self._take_strip(event.strip, now_ns, out)
+            out.extend(Note(news.kind, news.fields) for news in self._detector.news())
         elif isinstance(event, LinesLost):
             self._ledger.lines_in += event.lines
             self._account(self._intake.lost(event.lines, event.cause), now_ns, out)
@@ -166,17 +172,20 @@ class LaneCore:
             low, high = low[admission.use], high[admission.use]
             encoder, counter = encoder[admission.use], counter[admission.use]
         time_ns = self._line_clock.times_ns(strip, len(encoder), admission.hole > 0)
-        low, high = self._monitor.correct(low, high)
-        if self._monitor.fault:  # a bag may end in these lines as well as begin
+        raw, (low, high) = (low, high), self._detector.correct(low, high)
+        if self._detector.fault:  # a bag may end in these lines as well as begin
             self._cutter.flag(Reason.DETECTOR_FAULT)
         self._rescan.remember(encoder, low)
-        self._take_pieces(
-            self._cutter.feed(Lines(low, high, encoder, counter, time_ns)), now_ns, out
-        )  # fmt: skip
+        pieces = self._cutter.feed(Lines(low, high, encoder, counter, time_ns))
+        if self._cutter.open_bag is None and all(isinstance(p, GapLines) for p in pieces):
+            self._detector.idle(*raw)
+        else:
+            self._detector.disturbed()
+        self._take_pieces(pieces, now_ns, out)
         if admission.hole:
             # The encoder may have jumped inside the strip, in a bag that begins in it.
             self._cutter.flag(Reason.INCOMPLETE_SCAN)
-        if self._monitor.fault:
+        if self._detector.fault:
             self._cutter.flag(Reason.DETECTOR_FAULT)
         self._odometer.moved(encoder, strip.captured_ns)
 
@@ -187,9 +196,10 @@ class LaneCore:
         assert admission.again is not None
         assert admission.places is not None
         places = admission.places[admission.again]
-        low, high = strip.low[admission.again], strip.high[admission.again]
+        self._detector.disturbed()
+        low = self._detector.seen_again(strip.low[admission.again], strip.high[admission.again])
         bags = [(bag.head_encoder, bag.tail_encoder) for bag in self._queue if bag.lines]
-        changed, strange = self._rescan.look(low, high, places, bags)
+        changed, strange = self._rescan.look(low, places, bags)
         for bag in self._queue:
             if bag.lines and any(bag.head_encoder <= p <= bag.tail_encoder for p in changed):
                 bag.reasons.add(Reason.BELT_REVERSED)
@@ -231,6 +241,7 @@ class LaneCore:
         if admission.missing:
             out.append(Note("lines-missing", {"lines": admission.missing}))
         if admission.hole:
+            self._detector.disturbed()
             self._take_pieces(self._cutter.hole(admission.hole, reason), now_ns, out)
             self._odometer.lost(admission.hole)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xedge.lane.config import LaneConfig
-from xedge.scanner.flatfield import FlatField
 from xedge.scanner.rescan import ScannedPlaces
 from xedge.types import I64, U16
 
@@ -14,13 +13,13 @@ class RescanWatch:
     """Compares lines at places scanned before with what was seen there.
 
     Args:
-        flat_field: The correction of the detector.
+        elements: Elements of a line.
         config: The set-up of the lane.
     """
 
-    def __init__(self, flat_field: FlatField, config: LaneConfig) -> None:
-        self._flat_field, self._config = flat_field, config
-        self._seen = ScannedPlaces(flat_field.elements, config.counts_per_line)
+    def __init__(self, elements: int, config: LaneConfig) -> None:
+        self._config = config
+        self._seen = ScannedPlaces(elements, config.counts_per_line)
         self._differing = 0  # lines in a row
         self._strange = 0  # the same, of matter where no bag is known
         cutter = config.cutter
@@ -40,20 +39,18 @@ class RescanWatch:
         return self._calm <= cutter.margin_lines + cutter.begin_lines
 
     def look(
-        self, low: U16, high: U16, places: I64, bags: Sequence[tuple[int, int]]
+        self, low: U16, places: I64, bags: Sequence[tuple[int, int]]
     ) -> tuple[list[int], list[tuple[int, int]]]:
         """Places that look different, and new bags where there was none, as head and tail.
 
         One line alone may be noise: as many in a row as begin a bag are believed.
 
         Args:
-            low: Raw low-energy lines that come again.
-            high: Raw high-energy lines.
+            low: Corrected low-energy lines that come again.
             places: Where they are.
             bags: Head and tail of the bags that are known there.
         """
-        corrected, _ = self._flat_field.apply(low, high)
-        differs, darker = self._seen.compare(places, corrected)
+        differs, darker = self._seen.compare(places, low)
         changed: list[int] = []
         strange: list[tuple[int, int]] = []
         wanted = self._config.cutter.begin_lines

@@ -9,6 +9,7 @@ interpolated from their living neighbours in the line, and counted.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -136,10 +137,16 @@ class FlatField:
         gain = np.full(shape, AIR_COUNTS / saturation, np.float32)
         return FlatField(np.zeros(shape, np.float32), gain, np.stack(dead), (shares[0], shares[1]))
 
-    def apply(self, low: U16, high: U16) -> tuple[U16, U16]:
+    def apply(self, low: U16, high: U16, levels: F32 | None = None) -> tuple[U16, U16]:
         """Corrected low and high lines, uint16 of the same shape; air is `AIR_COUNTS`.
 
         Values beyond the range of uint16 are clipped to it.
+
+        Args:
+            low: Raw low-energy lines, uint16 ``[n, elements]``.
+            high: Raw high-energy lines, the same shape.
+            levels: What the tube gives in each line as a share of what it gave in the air run,
+                float32 ``[2, n]``; None for the same.
 
         Raises:
             LineError: When the lines are not as wide as the detector.
@@ -152,7 +159,14 @@ class FlatField:
                     found=f"{lines.dtype} {list(lines.shape)}",
                     remedy="Use the correction of this detector",
                 )
-        return self._correct(low, 0), self._correct(high, 1)
+        shares = (None, None) if levels is None else (levels[0], levels[1])
+        return self._correct(low, 0, shares[0]), self._correct(high, 1, shares[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of offset, gain and dead elements, 64 hex digits."""
+        parts = (self.offset.astype("<f4"), self.gain.astype("<f4"), self.dead.astype(np.uint8))
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     @cached_property
     def _bias(self) -> F32:
@@ -164,7 +178,7 @@ class FlatField:
     def _repairs(self) -> tuple[Repair, Repair]:
         return Repair.of(self.dead[0]), Repair.of(self.dead[1])
 
-    def _correct(self, raw: U16, energy: int) -> U16:
+    def _correct(self, raw: U16, energy: int, levels: F32 | None) -> U16:
         out = np.empty_like(raw)
         work = np.empty((min(_BLOCK, len(raw)), raw.shape[1]), np.float32)
         for start in range(0, len(raw), _BLOCK):
@@ -172,6 +186,8 @@ class FlatField:
             block[...] = raw[start : start + _BLOCK]
             block *= self.gain[energy]
             block += self._bias[energy]
+            if levels is not None:  # the half count scales too: a quarter of it at most
+                block /= levels[start : start + _BLOCK, None]
             np.clip(block, 0, 65_535, out=block)
             out[start : start + _BLOCK] = block
         self._repairs[energy].apply(out)
@@ -257,7 +273,7 @@ def _one_energy(name: str, dark: U16, air: U16) -> tuple[F32, F32, Mask]:
             "saturated_share",
         )
     dead = (contrast < WEAK * middle) | (contrast > STRONG * middle)
-    dead |= _outliers(offset) | _outliers(dark.std(axis=0)) | _noisy(air.std(axis=0), contrast)
+    dead |= _outliers(offset) | _outliers(dark.std(axis=0)) | noisy(air.std(axis=0), contrast)
     # A dead element's own gain is never used: its neighbours are interpolated over it.
     gain = AIR_COUNTS / np.where(dead, middle, contrast)
     return offset.astype(np.float32), gain.astype(np.float32), dead
@@ -271,7 +287,13 @@ def _outliers(values: npt.NDArray[np.float64]) -> Mask:
     return np.asarray(np.abs(values - middle) > OUTLIER * spread)
 
 
-def _noisy(noise: npt.NDArray[np.float64], contrast: npt.NDArray[np.float64]) -> Mask:
+def noisy(noise: npt.NDArray[np.float64], contrast: npt.NDArray[np.float64]) -> Mask:
+    """Elements whose noise in air is out of proportion to their signal, bool ``[elements]``.
+
+    Args:
+        noise: Standard deviation of the counts in air, ``[elements]``.
+        contrast: Counts that air lies above dark, the same shape.
+    """
     # Photon noise grows with the root of the signal: compare what is left after that.
     scaled = noise / np.sqrt(np.maximum(contrast, 1.0))
     middle = float(np.median(scaled))

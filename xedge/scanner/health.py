@@ -22,7 +22,7 @@ from xedge.scanner.flatfield import (
     Repair,
     longest_run,
 )
-from xedge.types import AIR_COUNTS, U16
+from xedge.types import AIR_COUNTS, F32, U16
 
 AIR_LEVEL = np.uint16(AIR_COUNTS * 9 // 10)
 """Corrected counts from which a sample is air when a faulty element is looked for."""
@@ -71,6 +71,8 @@ class DetectorHealth:
         fault: True when more neighbouring elements fail than interpolation can bridge.
         air: What idle lines read by now, as a share of the air that the correction was made with;
             1 before there were any.
+        version: How often the correction in force has changed, see `xedge.scanner.follow`.
+        wanted: Why a new correction should be made, where it follows the detector; else empty.
     """
 
     elements: int
@@ -82,6 +84,8 @@ class DetectorHealth:
     gain_from_saturated_air: bool = False
     fault: bool = False
     air: tuple[float, float] = (1.0, 1.0)
+    version: int = 0
+    wanted: str = ""
 
     def sentences(self) -> tuple[str, ...]:
         """The findings for a person, one sentence each; empty for a detector without any."""
@@ -108,6 +112,8 @@ class DetectorHealth:
             if abs(air - 1) > DRIFTED and not self.gain_from_saturated_air:
                 said.append(f"{name} energy: air reads {100 * air:.1f} % of what it did when the "
                             "correction was made: make a new one")  # fmt: skip
+        if self.wanted:
+            said.append(self.wanted)
         if self.fault:
             said.append(f"more than {MAX_ADJACENT_DEAD} neighbouring elements fail")
         return tuple(said)
@@ -147,13 +153,23 @@ class DetectorMonitor:
         bad = self._faulty | self._flat.dead
         return bool(self._faulty.any()) and max(map(longest_run, bad)) > MAX_ADJACENT_DEAD
 
-    def correct(self, low: U16, high: U16) -> tuple[U16, U16]:
+    def replace(self, flat_field: FlatField) -> None:
+        """Correct by another flat field of the same detector from now on."""
+        self._flat = flat_field
+        self._dead_columns = [np.flatnonzero(dead) for dead in flat_field.dead]
+
+    def correct(self, low: U16, high: U16, levels: F32 | None = None) -> tuple[U16, U16]:
         """Corrected and repaired lines from raw ones, uint16 of the same shape.
+
+        Args:
+            low: Raw low-energy lines.
+            high: Raw high-energy lines.
+            levels: What the tube gives in each line, as of `FlatField.apply`.
 
         Raises:
             LineError: When the lines are not as wide as the detector.
         """
-        pair = self._flat.apply(low, high)
+        pair = self._flat.apply(low, high, levels)
         self._lines += len(low)
         for energy, raw in enumerate((low, high)):
             self._saturated[energy] += self._count_saturated(energy, raw)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from xedge.scanner.flatfield import Mask
-from xedge.scanner.tube import TubeWatch
-from xedge.types import I64, Strip
+from xedge.types import I64, U16, Strip
 
 COUNTER_PERIOD = 2**32
 """Counters of 32 bits start anew here, whether they are read as signed or not."""
@@ -70,6 +70,14 @@ class Admission:
     again: Mask | None = None
 
 
+class Tube(Protocol):
+    """What tells lines without X-rays: `xedge.scanner.tube.TubeWatch`, say."""
+
+    def unlit(self, low: U16, high: U16) -> Mask | None:
+        """Raw lines that no X-rays or too few made, bool ``[n]``; None when all are lit."""
+        ...
+
+
 class Intake:
     """Follows the counters of one detector. Deterministic, without clock or I/O.
 
@@ -88,7 +96,7 @@ class Intake:
         counts_per_line: float,
         direction: int = 1,
         encoder_period: int = COUNTER_PERIOD,
-        tube: TubeWatch | None = None,
+        tube: Tube | None = None,
     ) -> None:
         self._elements, self._tube = elements, tube
         self._counts_per_line = counts_per_line

@@ -3,7 +3,8 @@
 No bag is as wide as the detector and lets nothing through anywhere: where every element reads
 next to nothing in both energies, the tube is off. From then on lines do not count until some
 element sees air again in both energies, so that nothing is screened by a tube that comes up.
-A tube that fades, without ever being off, is matter to the lane: it looks the same.
+A tube that fades, without ever being off, is matter to the lane: it looks the same. Only reference
+elements tell one from the other; with them a tube is off as well while its level has strayed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from xedge.scanner.flatfield import FlatField, Mask
+from xedge.scanner.reference import STRAYED, ReferenceElements
 from xedge.types import AIR_COUNTS, F32, U16
 
 OFF: Final = 0.02
@@ -30,9 +32,11 @@ class TubeWatch:
 
     Args:
         flat_field: The correction of the detector.
+        reference: Its reference elements, when it has some.
     """
 
-    def __init__(self, flat_field: FlatField) -> None:
+    def __init__(self, flat_field: FlatField, reference: ReferenceElements | None = None) -> None:
+        self._reference = reference
         alive = [np.flatnonzero(~dead) for dead in flat_field.dead]
         self._columns = [
             some[np.unique(np.linspace(0, some.size - 1, SAMPLED).astype(np.intp))]
@@ -53,6 +57,9 @@ class TubeWatch:
             )
         ]
         dark: Mask = np.maximum(*brightest) < OFF
+        if self._reference is not None:
+            strayed = np.abs(self._reference.levels(low, high) - 1) > STRAYED
+            dark |= strayed.any(axis=0)
         if not self._off and not dark.any():
             return None
         lit: Mask = np.minimum(*brightest) >= LIT

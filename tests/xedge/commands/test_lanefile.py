@@ -9,6 +9,7 @@ import pytest
 from xedge.commands.lanefile import EngineTable, LaneFile, read_lane_file
 from xedge.control.modbus import ModbusOptions
 from xedge.errors import ConfigError
+from xedge.scanner.follow import FollowConfig
 
 GOOD = """\
 # One lane.
@@ -193,3 +194,27 @@ def test_metrics_at_the_port_of_a_bus_are_refused(tmp_path: Path) -> None:
 def test_a_plc_that_would_always_be_lost_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"plc_limit_s cannot be used: expected twice poll_s"):
         read(tmp_path, GOOD.replace("valid_mm = 1500", "plc_limit_s = 0.001"))
+
+
+def test_how_the_correction_follows_stands_in_a_table_of_its_own(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD).correction == FollowConfig(air=True, dark=True)
+    text = GOOD + "\n[correction]\ndark = false\nlimit = 0.02\nreference = [[0, 15], [784, 799]]\n"
+    wanted = FollowConfig(dark=False, limit=0.02, reference=((0, 15), (784, 799)))
+    assert read(tmp_path, text).correction == wanted
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("limit = 0.2", "limit cannot be used"),
+        ("reference = [0, 15]", "reference cannot be"),
+        ("reference = [[0, 15, 20]]", "reference cannot be .*a list of 2"),
+        ('reference = "0-15"', "reference cannot be"),
+        ("step = true", "step cannot be True"),
+    ],
+)
+def test_a_correction_that_cannot_follow_so_is_refused_with_its_line(
+    tmp_path: Path, key: str, found: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"lane.toml:27: \[correction\] {found}"):
+        read(tmp_path, GOOD + "\n[correction]\n" + key + "\n")

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from xedge.commands.lanefile import SourceTable
 from xedge.commands.sources import Gate, open_feed
+from xedge.commands.sourcetable import SourceTable
 from xedge.errors import ConfigError, CorrectionError, RingError
 from xedge.scanner.correctionfile import Correction, save_correction
 from xedge.scanner.flatfield import FlatField

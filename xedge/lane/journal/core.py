@@ -13,12 +13,23 @@ from xedge.lane.config import LaneConfig
 from xedge.lane.core import LaneCore
 from xedge.lane.events import Action, Event, StripArrived
 from xedge.lane.journal.journal import Journal
-from xedge.scanner import cutter, flatfield, health, intake, rescan, tube, windows
+from xedge.scanner import (
+    cutter,
+    detectorarray,
+    flatfield,
+    follow,
+    health,
+    intake,
+    reference,
+    rescan,
+    tube,
+    windows,
+)
 from xedge.scanner.flatfield import FlatField
 
 _MODULES: Final = {module.__name__: module for module in (
-    bag, config, ledger, odometer, rescan_watch, cutter, flatfield, health, intake, rescan, tube,
-    windows, types,
+    bag, config, ledger, odometer, rescan_watch, cutter, detectorarray, flatfield, follow, health,
+    intake, reference, rescan, tube, windows, types,
 )}  # fmt: skip
 """Where the classes of a core's state are defined; none of them does anything when it is made."""
 

@@ -86,7 +86,7 @@ class Journal:
         self.acknowledged_elsewhere = False
         self._seq = itertools.count(self._store.first_seq)
         self._config = LaneConfig()
-        self._config_digest = ""
+        self._config_digest = self._correction_digest = ""
         self._elements: int | None = None  # of the lane's detector; None before it starts
         self._now_ns = 0
         self._rotating = False
@@ -135,6 +135,7 @@ class Journal:
                             remedy="Open it anew for the next one")  # fmt: skip
         self._elements = flat_field.elements
         self._set_config(config)
+        self._correction_digest = flat_field.digest
         # The lane does not know the belt's speed, and the file wants one.
         header = StripFileHeader(
             flat_field.elements, config.pitch_mm, config.counts_per_mm, 1.0,
@@ -173,12 +174,13 @@ class Journal:
         """Take a note; one that a bag has begun or ended is also entered in the table of bags."""
         seq, at, store = next(self._seq), time.time_ns(), self._store
         self._scribe.put(lambda: store.note(seq, at, kind, fields))
-        if kind == "bag-begun":
-            now_ns, model, config = self._now_ns, self._model_digest, self._config_digest
-            bag, head = int(fields["bag"]), int(fields["head_encoder"])
-            self._scribe.put(
-                lambda: store.begun(bag, at, now_ns, head, model, config), urgent=True
-            )  # fmt: skip
+        if kind == "correction-changed":
+            self._correction_digest = str(fields["sha256"])
+        elif kind == "bag-begun":
+            now_ns, bag, head = self._now_ns, int(fields["bag"]), int(fields["head_encoder"])
+            digests = {"model": self._model_digest, "config": self._config_digest,
+                       "correction": self._correction_digest}  # fmt: skip
+            self._scribe.put(lambda: store.begun(bag, at, now_ns, head, digests), urgent=True)
         elif kind == "bag-ended":
             bag, tail = int(fields["bag"]), int(fields["tail_encoder"])
             self._scribe.put(lambda: store.ended(bag, tail))

@@ -18,6 +18,7 @@ from xedge.lane import events as happened
 from xedge.lane.config import LaneConfig
 from xedge.scanner.cutter import CutterConfig
 from xedge.scanner.flatfield import FlatField
+from xedge.scanner.follow import FollowConfig
 from xedge.scanner.intake import Refusal
 from xedge.scanner.windows import WindowPlan
 from xedge.types import Decision, Detections, Reason, Strip, Verdict
@@ -158,6 +159,9 @@ def config_of(text: str) -> LaneConfig:
                               for name, value in json.loads(text).items()}  # fmt: skip
     fields["windows"] = WindowPlan(**fields["windows"])
     fields["cutter"] = CutterConfig(**fields["cutter"])
+    follow = fields["correction"]
+    follow["reference"] = tuple(tuple(span) for span in follow["reference"])
+    fields["correction"] = FollowConfig(**follow)
     return LaneConfig(**fields)
 
 

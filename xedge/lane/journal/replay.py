@@ -16,14 +16,14 @@ import numpy as np
 
 from xedge.errors import JournalError
 from xedge.lane.core import LaneCore
-from xedge.lane.events import Emit, Event, RunWindow, WindowDone, WindowFailed
+from xedge.lane.events import Emit, Event, Note, RunWindow, WindowDone, WindowFailed
 from xedge.lane.journal.core import thaw
 from xedge.lane.journal.reading import Boot, JournalReader, Start
 from xedge.lane.journal.records import decision_columns
 from xedge.types import U8, Decision, Detections
 
 COMPARED = ("encoder_head", "encoder_tail", "verdict", "reason", "reasons", "late", "latency_ns",
-            "ladder", "detections")  # fmt: skip
+            "ladder", "detections", "correction_sha256")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class _Boot:
         self._reader, self._boot, self._screens = reader, boot, screens
         self._wanted, self._outcome = wanted, outcome
         self._asked: dict[tuple[int, int], RunWindow] = {}
+        self._corrections: dict[int, str] = {}  # in force when each open bag began
         self._first: int | None = None  # bag that was decided again
 
     def run(self) -> None:
@@ -134,12 +135,17 @@ class _Boot:
 
     def _tell(self, start: Start) -> None:
         core = self._core(start)
+        correction = core.correction_sha256
         for at_ns, recorded in self._reader.events(start):
             for action in core.handle(self._answer(recorded), at_ns):
                 if isinstance(action, RunWindow):
                     self._asked[action.bag, action.index] = action
                 elif isinstance(action, Emit):
                     self._compare(action.decision)
+                elif isinstance(action, Note) and action.kind == "correction-changed":
+                    correction = str(action.fields["sha256"])
+                elif isinstance(action, Note) and action.kind == "bag-begun":
+                    self._corrections[int(action.fields["bag"])] = correction
             if not self._wanted:
                 return
         # All events are there, and these bags were not decided by them; but of those in front of
@@ -180,11 +186,12 @@ class _Boot:
 
     def _compare(self, decision: Decision) -> None:
         self._first = self._first or decision.bag
+        correction = self._corrections.pop(decision.bag, None)
         row = self._wanted.pop(decision.bag, None)
         if row is None:
             return
         self._outcome.compared += 1
-        found = decision_columns(decision)
+        found = decision_columns(decision) | {"correction_sha256": correction}
         for name in COMPARED:
             if found[name] != row[name]:
                 self._outcome.differences.append(

@@ -8,7 +8,7 @@ from typing import Final
 
 from xedge.errors import JournalError
 
-VERSION: Final = 1
+VERSION: Final = 2
 APPLICATION: Final = 0x58454A4C
 """SQLite's application id of a journal, "XEJL"."""
 
@@ -22,7 +22,7 @@ CREATE TABLE boots (             -- one row for each start of a lane
     first_bag INTEGER NOT NULL,
     about TEXT NOT NULL,         -- JSON: code, model, engine ...
     config TEXT,                 -- JSON: the lane's set-up at its start
-    flat_field BLOB              -- npz: the correction of the detector
+    flat_field BLOB              -- npz: the correction of the detector as it was made
 );
 CREATE TABLE bags (
     bag INTEGER PRIMARY KEY,     -- goes on over all boots
@@ -45,6 +45,7 @@ CREATE TABLE bags (
     detections TEXT,             -- JSON: label, score, box; float32 written out in full
     model_sha256 TEXT,
     config_sha256 TEXT,          -- of the set-up by which it was decided
+    correction_sha256 TEXT,      -- of the detector's correction in force when it began
     handed INTEGER NOT NULL DEFAULT 0 -- 1: acknowledged, or pushed out of every PLC's image
 );
 CREATE INDEX bags_undecided ON bags (bag) WHERE verdict IS NULL;

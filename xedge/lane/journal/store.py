@@ -202,14 +202,23 @@ class Store:
         self._do("INSERT INTO notes VALUES (?, ?, ?, ?, ?)",
                  seq, self.epoch, at, kind, json.dumps(dict(fields), sort_keys=True))  # fmt: skip
 
-    def begun(self, bag: int, at: int, now_ns: int, head: int, model: str, config: str) -> None:
-        """A bag has begun; its first lines may be in the segment before."""
+    def begun(self, bag: int, at: int, now_ns: int, head: int, digests: Mapping[str, str]) -> None:
+        """A bag has begun; its first lines may be in the segment before.
+
+        Args:
+            bag: Its number.
+            at: By the wall clock, ns.
+            now_ns: By the lane's clock.
+            head: Encoder counts at its first line.
+            digests: SHA-256 of ``model``, ``config`` and ``correction``.
+        """
         self._undecided += 1
         segment = max(self._first_segment, self.segments.number - 1)
         self._do(
             "INSERT INTO bags (bag, epoch, segment, begun_at, begun_ns, encoder_head,"
-            " model_sha256, config_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            bag, self.epoch, segment, at, now_ns, head, model, config,
+            " model_sha256, config_sha256, correction_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            bag, self.epoch, segment, at, now_ns, head,
+            digests["model"], digests["config"], digests["correction"],
         )  # fmt: skip
 
     def ended(self, bag: int, tail: int) -> None:

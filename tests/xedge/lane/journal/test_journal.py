@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from xedge.errors import ConfigError, JournalError, LaneError
 from xedge.lane import Journal, read_journal
 from xedge.lane.journal import JournalReader, JournalSettings
+from xedge.lane.journal.schema import VERSION
 from xedge.lane.journal.segments import segments_in
 from xedge.lane.journal.store import Store
 from xedge.types import Detections, Reason, Verdict
@@ -144,10 +145,11 @@ def test_a_journal_that_cannot_be_used_says_why(shift, tmp_path: Path) -> None:
         Journal(tmp_path / "file")
     shift.run(tmp_path / "j", 1)
     base = sqlite3.connect(tmp_path / "j" / "journal.sqlite")
-    base.execute("PRAGMA user_version = 2")
+    base.execute(f"PRAGMA user_version = {VERSION + 1}")
     base.close()
     for opened in (Journal, JournalReader):
-        with pytest.raises(JournalError, match=r"another version: expected 1, found 2.*that wrote"):
+        found = rf"expected {VERSION}, found {VERSION + 1}.*that wrote"
+        with pytest.raises(JournalError, match=found):
             opened(tmp_path / "j")
     base = sqlite3.connect(tmp_path / "j" / "journal.sqlite")
     base.execute("PRAGMA application_id = 7")
