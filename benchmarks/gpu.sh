@@ -88,13 +88,13 @@ if [ -n "$dry" ]; then
   contenders=(--contender torch --contender openvino:fp32 --contender onnxruntime:fp32 --contender cuda)
   first=chr-resnet34 more=(bundle) engine=onnxruntime rounds=2 seconds=2 lanes=1 processes=2
   table=(speed doam --engine onnxruntime --rounds 2 --warmup 0)
-  quick=(--seconds 60)
+  quick=(--seconds 60) peak=(--threads 1 --rounds 2)
 else
   contenders=(--gpu)
   first=atss-la more=(bundle ssd-doam) engine=tensorrt-rtx-graph rounds=50 seconds=30 lanes=8
   processes=13
   table=(speed mechanisms --engine tensorrt-rtx-graph --rounds 50)
-  quick=(--seconds 120)
+  quick=(--seconds 120) peak=(--threads 1 --rounds 10)
   export TORCHINDUCTOR_COMPILE_THREADS=${TORCHINDUCTOR_COMPILE_THREADS:-$(nproc)}
 fi
 
@@ -104,6 +104,8 @@ run doctor 60 xedge xedge.commands.doctor doctor
 run verify 60 xedge xedge.commands.verify verify
 run "contenders-$first" 240 bench contenders "$first" "${contenders[@]}" --rounds "$rounds" "${quick[@]}"
 run mechanisms 150 bench "${table[@]}"
+# What shares are of; without it reports say none.
+run peak 60 bench peak "${peak[@]}"
 
 # Belts: so many processes with so many lanes each, on one GPU, all at once and open loop.
 belts() {

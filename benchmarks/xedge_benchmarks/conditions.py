@@ -196,7 +196,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(self._every_s):
-            self._readings.append(read_sensors(self._root))
+            self._readings.append(read_sensors(self._root, brief=True))
 
     def _changed(self) -> tuple[str, ...]:
         first, last = (

@@ -122,6 +122,8 @@ def _scenarios(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding
             name = row["quoted"]
             text = f"{name} {milliseconds(row['latency_ms'][name])}"
             ends = row["latency_ms"]["interval_95"][name]
+            if row["latency_ms"][name] is None and row["latency_ms"]["p50"] is not None:
+                text += f", p50 {milliseconds(row['latency_ms']['p50'])}"
         else:
             text, ends = f"{number(row['samples_per_s'])} windows/s", row["samples_per_s_95"]
         if row["steady"] is False:

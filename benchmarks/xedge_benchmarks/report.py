@@ -191,8 +191,7 @@ def _short(lines: Sequence[Finding]) -> str:
     """The main lines of a record in one cell."""
     return "<br>".join(
         f"{line.label}: {line.result}" + (f" ({line.share} of the peak)" if line.share else "")
-        for line in lines
-        if line.main
+        for line in [line for line in lines if line.main] or lines[:1]
     )
 
 

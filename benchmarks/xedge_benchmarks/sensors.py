@@ -61,11 +61,13 @@ class Reading:
     stolen_s: float | None
 
 
-def read_sensors(root: Path = Path("/")) -> Reading:
+def read_sensors(root: Path = Path("/"), *, brief: bool = False) -> Reading:
     """What the machine's files say now.
 
     Args:
         root: Where ``sys`` and ``proc`` are; another folder for a copy of another machine's.
+        brief: Leave out what grows alone and so need not be read on the way: the throttle
+            counters, of which every core has some.
     """
     system = root / "sys"
     energy, wraps = {}, {}
@@ -78,7 +80,7 @@ def read_sensors(root: Path = Path("/")) -> Reading:
     return Reading(
         clocks=dict(_clocks(system)),
         temperatures_c=dict(_temperatures(system)),
-        throttled=dict(_throttled(system)),
+        throttled=dict(_throttled(system, brief)),
         watts=dict(_rails(system)),
         energy_j=energy,
         wraps_j=wraps,
@@ -124,8 +126,11 @@ def _temperatures(system: Path) -> Iterator[tuple[str, float]]:
             yield f"{_text(zone / 'type') or 'zone'} ({zone.name})", found / 1000
 
 
-def _throttled(system: Path) -> Iterator[tuple[str, int]]:
-    for file in sorted((system / "devices/system/cpu").glob("cpu*/thermal_throttle/*_count")):
+def _throttled(system: Path, brief: bool) -> Iterator[tuple[str, int]]:
+    counters = (
+        [] if brief else (system / "devices/system/cpu").glob("cpu*/thermal_throttle/*_count")
+    )
+    for file in sorted(counters):
         if (count := _number(file)) is not None:
             yield f"{file.parts[-3]} {file.name}", int(count)
     for device in sorted((system / "class/thermal").glob("cooling_device*")):

@@ -60,7 +60,7 @@ def test_a_percentile_that_too_few_samples_would_say() -> None:
     row = {"engine": "a", "quoted": "p99", "scenario": "server", "steady": None,
            "latency_ms": times(40.0), "stages_ms": {}}  # fmt: skip
     (found,) = findings(record("scenarios", {"rows": [row], "engines": []}), None)
-    assert (found.result, found.interval) == ("p99 too few samples", "")
+    assert (found.result, found.interval) == ("p99 too few samples, p50 40 ms", "")
 
 
 def test_contenders_and_what_failed() -> None:

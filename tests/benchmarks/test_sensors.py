@@ -79,6 +79,7 @@ def test_server(tmp_path: Path) -> None:
     put(tmp_path, SERVER)
     found = read_sensors(tmp_path)
     assert found.throttled == {"cpu1 core_throttle_count": 12, "the cgroup's CPU quota": 4}
+    assert read_sensors(tmp_path, brief=True).throttled == {"the cgroup's CPU quota": 4}
     assert found.energy_j == {"package-0 (intel-rapl:0)": 1.5}
     assert found.wraps_j == {"package-0 (intel-rapl:0)": 262143.32885}
     assert found.stolen_s == 250 / os.sysconf("SC_CLK_TCK")
