@@ -80,9 +80,10 @@ def _print(record: BenchRecord, console: Console) -> None:
         measured = [row for row in host["rows"] if "failed" not in row]
         for row in measured:
             table.add_row(*_cells(row))
-        console.print(table)
-        versions = {name: v for row in measured for name, v in row["versions"].items()}
-        console.print("with " + ", ".join(f"{name} {v}" for name, v in versions.items()))
+        if measured:
+            console.print(table)
+            versions = {name: v for row in measured for name, v in row["versions"].items()}
+            console.print("with " + ", ".join(f"{name} {v}" for name, v in versions.items()))
         for row in host["rows"]:
             if "failed" in row:
                 console.print(f"not measured: {row['title']}: {row['failed']}")

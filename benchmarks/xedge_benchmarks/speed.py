@@ -110,7 +110,7 @@ TABLES: Final[Mapping[str, tuple[Row, ...]]] = MappingProxyType(
         "label-aware": tuple(_label_aware("openvino") + _label_aware("onnxruntime")),
         "doam": tuple(
             _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "openvino", "int8": "openvino"})
-            + _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "onnxruntime"})
+            + _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "onnxruntime", "int8": "openvino-bf16"})
         ),
         "mechanisms": tuple(
             _mechanisms("openvino", "fp32", "int8")
