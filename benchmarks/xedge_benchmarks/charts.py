@@ -14,7 +14,7 @@ from xedge_benchmarks.work import Peak
 
 WIDTH: Final = 420
 HEIGHT: Final = 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 20, 14, 40
 
 Point = tuple[float, float]
 Scale = Callable[[float], float]

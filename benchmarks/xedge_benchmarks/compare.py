@@ -142,9 +142,10 @@ def _verdict(before: Figure, after: Figure, noise: float | None) -> str:
         return SAME
     if noise is not None and _apart(before.value, after.value) <= noise:
         return NOISY
-    if before.more_is_better:
-        return HIGHER if after.value > before.value else LOWER
-    return SLOWER if after.value > before.value else FASTER
+    more = after.value > before.value
+    if before.is_score:
+        return HIGHER if more else LOWER
+    return FASTER if more == before.more_is_better else SLOWER
 
 
 def _spreads(side: Sequence[Stored]) -> dict[str, float]:

@@ -105,10 +105,18 @@ class Figure:
     high: float
 
     @property
+    def is_score(self) -> bool:
+        """Whether it says how good answers are, not how fast they come."""
+        return self._key in _SCORES
+
+    @property
     def more_is_better(self) -> bool:
         """True for rates and scores, False for times."""
-        key = self.name.rpartition(" ")[2]
-        return key.endswith(_RATES) or key in _SCORES
+        return self._key.endswith(_RATES) or self.is_score
+
+    @property
+    def _key(self) -> str:
+        return self.name.rpartition(" ")[2]
 
 
 def stored_in(place: Path) -> list[Stored]:

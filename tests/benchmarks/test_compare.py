@@ -81,6 +81,19 @@ def test_the_second_run_is_found_beside_a_file(tmp_path: Path) -> None:
     assert (found.noise, found.verdict) == (pytest.approx(0.25), "too noisy to tell")
 
 
+@pytest.mark.parametrize(
+    ("key", "verdict"), [("gop_s", "faster"), ("median_ms", "slower"), ("ap50", "higher")]
+)
+def test_more_of_what(tmp_path: Path, key: str, verdict: str) -> None:
+    for side, value in (("a", 1.0), ("b", 2.0)):
+        row = {"name": "x", key: value, f"{key}_low": value - 0.1, f"{key}_high": value + 0.1}
+        record = new_record("peak", models={}, settings={}, results={"rows": [row]})
+        write_record(record, tmp_path / side, scratch=True)
+    a, b = (next((tmp_path / side / "scratch").iterdir()) for side in ("a", "b"))
+    assert [v.verdict for v in compare(a, b).verdicts] == [verdict]
+    assert verdict not in [v.verdict for v in compare(b, a).verdicts]
+
+
 def test_json(tmp_path: Path) -> None:
     a, b = keep(tmp_path / "a", 1, 10, 0.5), keep(tmp_path / "b", 2, 20, 0.5)
     done = run(a, b, "--json")
