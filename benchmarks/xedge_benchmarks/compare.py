@@ -1,8 +1,8 @@
 """Whether two records of one question differ by more than their intervals and the machine's noise.
 
 An interval says how far another look at the same run would lie, not another run on another day. So
-where a side has two runs of one question and one commit, what they disagree by is taken for the
-machine's own noise, and a smaller difference between the sides is "too noisy to tell".
+where a side has two runs of one question and one commit, or both sides are such runs, what they
+disagree by is taken for the machine's own noise, and no more than that is "too noisy to tell".
 """
 
 from __future__ import annotations
@@ -129,6 +129,9 @@ def _twins(one: Stored, but: Stored) -> list[Stored]:
 def _verdicts(mine: Sequence[Stored], theirs: Sequence[Stored]) -> Iterator[Verdict]:
     before, after = (_figures(side[-1].content) for side in (mine, theirs))
     own = [_spreads(side) for side in (mine, theirs)]
+    last, other = mine[-1], theirs[-1]
+    if last.question == other.question and _same_code(last, other):
+        own.append(_spreads([last, other]))  # nothing differs but the day
     for name in (n for n in before if n in after):
         known = [spreads[name] for spreads in own if name in spreads]
         noise = max(known) if known else None
@@ -188,7 +191,7 @@ def agreement(runs: Sequence[Stored]) -> str:
 
 
 def _same_code(one: Stored, other: Stored) -> bool:
-    keys = ("code", "models")
+    keys = ("code", "models", "versions")
     return all(one.content[key] == other.content[key] for key in keys)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from xedge_benchmarks.interleave import CpuTimes, foreign_load_note
 from xedge_benchmarks.nvidia import GpuLog, Sample, reasons_of
-from xedge_benchmarks.sensors import QUOTA, Reading, governors, power_mode, read_sensors
+from xedge_benchmarks.sensors import QUOTA, Reading, governors, niceness, power_mode, read_sensors
 
 EVERY_S: Final = 1.0
 STOLEN: Final = 0.02
@@ -96,6 +96,7 @@ class Conditions:
         seconds: How long was watched.
         samples: How often the kernel's files were read.
         foreign_cores: Cores that other processes kept busy; None where that is not told.
+        niceness: Priority of this process among others: below 0 it went before them.
         stolen_cores: Cores that a hypervisor gave to other machines; None where that is not told.
         governors: Frequency governors of the cores.
         power_mode: Such as ``nvpmodel MAXN``; None without one.
@@ -110,6 +111,7 @@ class Conditions:
     seconds: float
     samples: int
     foreign_cores: float | None
+    niceness: int
     stolen_cores: float | None
     governors: tuple[str, ...]
     power_mode: str | None
@@ -124,6 +126,8 @@ class Conditions:
         """What a reader must know of the run, a sentence each."""
         foreign = math.nan if self.foreign_cores is None else self.foreign_cores
         notes = [*foreign_load_note(foreign)]
+        if self.niceness < 0:
+            notes.append(f"this process went before others (niceness {self.niceness})")
         if (self.stolen_cores or 0.0) > STOLEN:
             notes.append(f"the hypervisor gave {self.stolen_cores:.2f} cores to others meanwhile")
         if self.throttled:
@@ -172,6 +176,7 @@ class Watch:
             seconds=seconds,
             samples=len(self._readings),
             foreign_cores=None if math.isnan(foreign) else foreign,
+            niceness=niceness(self._root),
             stolen_cores=None if first is None or last is None else (last - first) / seconds,
             governors=self._governors,
             power_mode=self._mode,

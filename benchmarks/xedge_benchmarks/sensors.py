@@ -107,6 +107,13 @@ def power_mode(root: Path = Path("/")) -> str | None:
     return f"platform profile {profile}" if profile else None
 
 
+def niceness(root: Path = Path("/")) -> int:
+    """How far this process gives way to others, -20 to 19; Linux' group of it counts as well."""
+    group = re.search(r"nice (-?\d+)", _text(root / "proc/self/autogroup"))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    return min(own, int(group[1])) if group else own
+
+
 def _clocks(system: Path) -> Iterator[tuple[str, Clock]]:
     cpu = sorted((system / "devices/system/cpu/cpufreq").glob("policy*"))
     others = sorted((system / "class/devfreq").glob("*"))

@@ -74,6 +74,12 @@ def test_a_machine_that_disagrees_with_itself(tmp_path: Path) -> None:
     assert [v.verdict for v in compare(tmp_path / "a", tmp_path / "b").verdicts] == ["slower"]
 
 
+def test_two_runs_of_one_commit_differ_by_noise_alone(tmp_path: Path) -> None:
+    a, b = keep(tmp_path / "a", 1, 10, 0.1), keep(tmp_path / "b", 2, 12, 0.1)
+    (found,) = compare(a, b).verdicts
+    assert (found.noise, found.verdict) == (pytest.approx(0.2), "too noisy to tell")
+
+
 def test_the_second_run_is_found_beside_a_file(tmp_path: Path) -> None:
     keep(tmp_path, 1, 12.5, 0.1)
     a, b = keep(tmp_path, 2, 10.0, 0.1), keep(tmp_path, 3, 12.0, 0.1, commit="b")
@@ -87,7 +93,7 @@ def test_the_second_run_is_found_beside_a_file(tmp_path: Path) -> None:
 def test_more_of_what(tmp_path: Path, key: str, verdict: str) -> None:
     for side, value in (("a", 1.0), ("b", 2.0)):
         row = {"name": "x", key: value, f"{key}_low": value - 0.1, f"{key}_high": value + 0.1}
-        record = new_record("peak", models={}, settings={}, results={"rows": [row]})
+        record = new_record("peak", models={"m": side}, settings={}, results={"rows": [row]})
         write_record(record, tmp_path / side, scratch=True)
     a, b = (next((tmp_path / side / "scratch").iterdir()) for side in ("a", "b"))
     assert [v.verdict for v in compare(a, b).verdicts] == [verdict]
@@ -95,7 +101,7 @@ def test_more_of_what(tmp_path: Path, key: str, verdict: str) -> None:
 
 
 def test_json(tmp_path: Path) -> None:
-    a, b = keep(tmp_path / "a", 1, 10, 0.5), keep(tmp_path / "b", 2, 20, 0.5)
+    a, b = keep(tmp_path / "a", 1, 10, 0.5), keep(tmp_path / "b", 2, 20, 0.5, commit="b")
     done = run(a, b, "--json")
     assert done.exit_code == 1
     told = json.loads(done.stdout)

@@ -95,6 +95,14 @@ def test_energy_counters_wrap(tmp_path: Path) -> None:
     assert joules == pytest.approx(3.0)
 
 
+def test_priority_is_told(tmp_path: Path) -> None:
+    put(tmp_path, {"proc/self/autogroup": "/autogroup-176 nice -20\n"})
+    with Watch(tmp_path) as watch:
+        pass
+    assert watch.conditions.niceness == -20
+    assert "this process went before others (niceness -20)" in watch.conditions.notes()
+
+
 def test_stolen_time(tmp_path: Path) -> None:
     put(tmp_path, {"proc/stat": "cpu 1 2 3 4 5 6 7 100 0 0\n"})
     with Watch(tmp_path, every_s=60) as watch:
