@@ -14,22 +14,24 @@ import argparse
 import importlib.metadata
 import io
 import lzma
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 PACKAGES = (
-    "click", "rich", "markdown-it-py", "mdurl", "pygments", "opencv-python-headless",
-    "onnx", "onnx-ir", "onnxscript", "ml-dtypes", "protobuf", "onnxruntime", "flatbuffers",
-    "timm", "huggingface-hub", "safetensors", "pyyaml", "tqdm", "packaging", "dacite", "tomli-w",
-    "threadpoolctl", "scikit-learn", "scipy", "joblib", "narwhals", "cuda-core", "cuda-bindings",
-    "cuda-pathfinder", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings",
+    "click", "rich", "opencv-python-headless", "onnx", "onnx-ir", "onnxscript", "onnxruntime",
+    "timm", "dacite", "tomli-w", "threadpoolctl", "scikit-learn", "cuda-core", "cuda-bindings",
+    "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings",
 )  # fmt: skip
-"""What the benchmarks import, and what those import in turn."""
+"""What the benchmarks import; what those need in turn is looked up where they are installed."""
+
+THERE = re.compile(r"torch|torchvision|numpy|triton|nvidia-.*|cuda-toolkit|setuptools|sympy")
+"""What comes with PyTorch: another build would not fit the driver, or one another."""
 
 RTX = "from tensorrt_rtx_bindings import *\nfrom tensorrt_rtx_bindings import __version__\n"
 """The module `tensorrt_rtx`, which is a source distribution of its own."""
@@ -59,6 +61,29 @@ def download(packages: Sequence[str], python: str, wheels: Path) -> None:
         command += ["--platform", platform]
     for name in packages:
         subprocess.run([*command, wanted(name)], check=True)
+
+
+def with_needs(packages: Iterable[str]) -> list[str]:
+    """The packages and all that they need, as far as it is installed here and not with PyTorch."""
+    found: list[str] = []
+    waiting = list(packages)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop(0)).lower()
+        if name in found or THERE.fullmatch(name):
+            continue
+        try:
+            needs = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            if name not in packages:  # its marker is for another system
+                continue
+            needs = []
+        found.append(name)
+        waiting += [
+            re.split(r"[\s\[<>=!~;(]", need.strip())[0]
+            for need in needs
+            if not re.search(r"\bextra\s*==", need)
+        ]
+    return found
 
 
 def wanted(name: str) -> str:
@@ -124,7 +149,8 @@ def main(arguments: Sequence[str]) -> None:
     other.add_argument("site", type=Path)
     told = parser.parse_args(arguments)
     if told.command == "pack":
-        parts = pack(told.folder, told.python, told.package or PACKAGES, told.part_mib)
+        packages = told.package or with_needs(PACKAGES)
+        parts = pack(told.folder, told.python, packages, told.part_mib)
         size = sum(part.stat().st_size for part in parts)
         sys.stdout.write(f"{len(parts)} parts, {size / 2**20:.0f} MiB, in {told.folder}\n")
     else:

@@ -90,8 +90,8 @@ if [ -n "$dry" ]; then
   table=(speed doam --engine onnxruntime --rounds 2 --warmup 0)
   quick=(--seconds 60) peak=(--threads 1 --rounds 2)
 else
-  contenders=(--gpu)
-  first=atss-la more=(bundle ssd-doam) engine=tensorrt-rtx-graph rounds=50 seconds=30 lanes=8
+  contenders=(--gpu --memory 16384)
+  first=atss-la more=(bundle ssd-doam) engine=tensorrt-rtx-graph rounds=30 seconds=30 lanes=8
   processes=13
   table=(speed mechanisms --engine tensorrt-rtx-graph --rounds 50)
   quick=(--seconds 120) peak=(--threads 1 --rounds 10)
@@ -102,7 +102,7 @@ step machine 20 bash -c 'nvidia-smi -q || true; "$python" -m pip list || true; u
 # Whether TensorRT-RTX runs on this GPU at all, and answers as ONNX Runtime does.
 run doctor 60 xedge xedge.commands.doctor doctor
 run verify 60 xedge xedge.commands.verify verify
-run "contenders-$first" 240 bench contenders "$first" "${contenders[@]}" --rounds "$rounds" "${quick[@]}"
+run "contenders-$first" 300 bench contenders "$first" "${contenders[@]}" --rounds "$rounds" "${quick[@]}"
 run mechanisms 150 bench "${table[@]}"
 # What shares are of; without it reports say none.
 run peak 60 bench peak "${peak[@]}"

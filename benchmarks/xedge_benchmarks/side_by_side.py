@@ -57,6 +57,7 @@ class SideSettings:
         gpu: Contenders that need a GPU, instead of the processor's.
         seconds: That one contender may take to be ready, or to answer.
         mib: Of memory that one process may take.
+        within_s: Seconds after which no more contender of a host is loaded; None sets no end.
     """
 
     rounds: int = 15
@@ -65,9 +66,10 @@ class SideSettings:
     gpu: bool = False
     seconds: float = 600.0
     mib: int = 6144
+    within_s: float | None = None
 
 
-QUICKLY: Final = SideSettings(rounds=5, warmup=1, seconds=60.0, mib=4096)
+QUICKLY: Final = SideSettings(rounds=5, warmup=1, seconds=60.0, mib=4096, within_s=120.0)
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def _measure(
     wanted = [n for n in names if model.label_aware or not RIVALS[n].only_label_aware]
     limits = Limits(seconds=settings.seconds, mib=settings.mib)
     most = int(read_machine().memory_mib * MOST_MEMORY) or settings.mib
+    began = time.monotonic()
     failed: dict[str, str] = {}
     ready: dict[str, Ready] = {}
     turns: dict[str, _Turns] = {}
@@ -179,6 +182,9 @@ def _measure(
             file = files.get(RIVALS[name].form, "")
             if isinstance(file, Failure):
                 failed[name] = f"its graph was not made: {file.why}"
+                continue
+            if settings.within_s is not None and time.monotonic() - began > settings.within_s:
+                failed[name] = f"no time was left: {settings.within_s:g} s had passed"
                 continue
             held = sum(turn.child.mib for turn in turns.values())
             if held > most:

@@ -30,6 +30,8 @@ from xedge_benchmarks.record import BenchRecord
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one run.")
 @click.option("--seconds", type=click.FloatRange(min=1),
               help="For a contender to be ready, or to answer.  [default: 600]")  # fmt: skip
+@click.option("--within", "within_s", type=click.FloatRange(min=1),
+              help="Seconds after which no more contender of a host is loaded.")  # fmt: skip
 @click.option("--memory", "mib", type=click.IntRange(min=64),
               help="MiB of memory for one process.  [default: 6144]")  # fmt: skip
 @click.option("--graphs", type=click.Path(path_type=Path, file_okay=False),
@@ -43,6 +45,7 @@ def contenders(
     rounds: int | None,
     threads: int | None,
     seconds: float | None,
+    within_s: float | None,
     mib: int | None,
     graphs: Path | None,
     out: Path | None,
@@ -64,6 +67,7 @@ def contenders(
     settings = dataclasses.replace(
         usual, gpu=gpu, threads=threads, rounds=rounds or usual.rounds,
         seconds=seconds or usual.seconds, mib=mib or usual.mib,
+        within_s=within_s or usual.within_s,
     )  # fmt: skip
     status = Console(stderr=True, quiet=as_json)
     tell = lambda what: status.print(what, style="dim", highlight=False)  # noqa: E731

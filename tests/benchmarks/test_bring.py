@@ -73,6 +73,13 @@ def test_versions_are_those_of_here(bring: ModuleType) -> None:
     assert bring.wanted("no-such-package-of-xedge") == "no-such-package-of-xedge"
 
 
+def test_what_packages_need_comes_along_but_not_pytorch(bring: ModuleType) -> None:
+    found = bring.with_needs(["rich", "timm", "no-such-package-of-xedge"])
+    assert {"rich", "pygments", "timm", "safetensors", "no-such-package-of-xedge"} <= set(found)
+    assert len(found) == len(set(found))
+    assert not {"torch", "torchvision", "numpy"} & set(found)
+
+
 @pytest.mark.parametrize("args", [["--minutes", "soon"], ["--what"]])
 def test_gpu_sh_says_how(args: list[str], tmp_path: Path) -> None:
     done = subprocess.run(

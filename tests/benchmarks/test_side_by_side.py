@@ -118,6 +118,12 @@ def test_one_that_breaks_has_no_row_and_no_more_turns(monkeypatch: pytest.Monkey
     assert turn.why == "its process was ended by SIGSEGV"
 
 
+def test_where_no_time_is_left_nobody_is_loaded() -> None:
+    record = bench_contenders(["bundle"], [ORT], SideSettings(within_s=1e-9))
+    (row,) = record.results["hosts"][0]["rows"]
+    assert row["failed"].startswith("no time was left")
+
+
 def test_bad_input() -> None:
     with pytest.raises(ConfigError, match="no such host"):
         bench_contenders(["sdd"])
