@@ -31,8 +31,9 @@ class Form:
         variant: The name that it has in a bundle.
         unsigned: Whether activations are unsigned.
         half: Whether the rest of the graph is in half precision.
-        between: Whether what convolutions give is put on integers where only sums, pools and
-            concatenations lie between them and the next convolutions.
+        between: Whether what convolutions give is put on integers: where only sums, pools and
+            concatenations lie between them and the next convolutions, and where nothing that reads
+            it is a convolution in float.
     """
 
     variant: str
@@ -115,6 +116,7 @@ def place(graph: ir.Graph, form: Form, keep: Collection[str] = ()) -> Placement:
         readers.setdefault(_activation(node), set()).add(node)
     if form.between:
         _between(graph, set(chosen), readers)
+        _close(chosen, set(graph.outputs), readers)
     else:
         _shortcuts(graph, set(chosen), readers)
     order = {node: index for index, node in enumerate(graph)}
@@ -172,6 +174,35 @@ def _between(graph: ir.Graph, chosen: set[ir.Node], readers: dict[ir.Value, set[
         if all(v in readers or _may_be(v, chosen) for v in read):
             for value in read:
                 readers.setdefault(value, set()).add(node)
+
+
+def _close(
+    chosen: Collection[ir.Node], outputs: set[ir.Value], readers: dict[ir.Value, set[ir.Node]]
+) -> None:
+    """Put on integers what other convolutions give, as before a normalisation.
+
+    ONNX Runtime computes a convolution on integers only when it gives integers as well. What a
+    convolution in float reads, it is to read unrounded.
+    """
+    for node in chosen:
+        *_, value = _given(node)
+        users = set(value.consumers())
+        if value in readers or value in outputs or any(u.op_type == "Conv" for u in users):
+            continue
+        readers[value] = users
+
+
+def closes(node: ir.Node) -> bool:
+    """Whether a DequantizeLinear restores what a convolution gave, maybe through an activation."""
+    down = _producer(node.inputs[0])
+    maker = None if down is None else _producer(down.inputs[0])
+    if maker is not None and maker.op_type in ACTIVATIONS:
+        maker = _producer(maker.inputs[0])
+    return maker is not None and maker.op_type == "Conv"
+
+
+def _producer(value: ir.Value | None) -> ir.Node | None:
+    return None if value is None else value.producer()
 
 
 def _given(node: ir.Node) -> Iterator[ir.Value]:

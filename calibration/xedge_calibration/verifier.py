@@ -16,7 +16,7 @@ from xedge_export.verifier import breaches
 
 from xedge.errors import GraphRefused
 from xedge_calibration.arithmetic import LEAST_HALF, LEAST_SCALE
-from xedge_calibration.placement import BETWEEN, Form
+from xedge_calibration.placement import BETWEEN, Form, closes
 
 INTEGERS = ("QuantizeLinear", "DequantizeLinear")
 
@@ -70,10 +70,13 @@ def pairs(model: ir.Model, form: Form) -> Iterator[str]:
 
 
 def readers(model: ir.Model, form: Form) -> Iterator[str]:
-    """Readers that an engine computes on integers: convolutions, sums, and what is between."""
+    """Readers that an engine computes on integers: convolutions, sums, and what is between.
+
+    In a form whose convolutions give integers, whoever reads those of a convolution is allowed.
+    """
     allowed = {"Conv", "Add", *(BETWEEN if form.between else ())}
     for node in model.graph:
-        if node.op_type == "DequantizeLinear":
+        if node.op_type == "DequantizeLinear" and not (form.between and closes(node)):
             for user in node.outputs[0].consumers():
                 if user.op_type not in allowed:
                     yield f"{user.name} ({user.op_type}) reads integers"

@@ -9,9 +9,12 @@ import onnx
 import onnx_ir as ir
 import pytest
 from xedge_calibration.kept import RULES
+from xedge_calibration.observe import observe
 from xedge_calibration.placement import FORMS, place
+from xedge_calibration.qdq import to_int8
 from xedge_export.precision import kept
 
+from xedge.engines.onnxruntime import OnnxRuntimeEngine
 from xedge.errors import CalibrationError, ConfigError
 
 
@@ -43,6 +46,57 @@ def test_unsigned_integers_stand_between_convolutions_too(net: Any) -> None:
     # The pool reads what a float convolution gave, so it stays in float.
     assert "a_relu" not in readers
     assert [group for group in placement.groups if len(group) > 1] == [("g", "g_up")]
+
+
+NORMALISED = """
+<ir_version: 10, opset_import: ["" : 20]>
+net (uint8[1, 8, 4, 4] planes) => (float[1, 8, 4, 4] y)
+<float[8, 8, 3, 3] v, float[8, 8, 3, 3] w, float[8] one, float[8] none>
+{
+    x = Cast <to = 1> (planes)
+    a = Conv <pads = [1, 1, 1, 1]> (x, v)
+    x1 = Relu (a)
+    b = Conv <pads = [1, 1, 1, 1]> (x1, w)
+    n = InstanceNormalization (b, one, none)
+    x2 = Relu (n)
+    c = Conv <pads = [1, 1, 1, 1]> (x2, w)
+    x3 = Relu (c)
+    half = AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x3)
+    y = Sqrt (half)
+}
+"""
+
+
+def normalised() -> ir.Model:
+    model = onnx.parser.parse_model(NORMALISED)
+    random = np.random.default_rng(0)
+    del model.graph.initializer[:]
+    for name in "vw":
+        weights = random.normal(size=(8, 8, 3, 3)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
+    for name, number in (("one", 1), ("none", 0)):
+        model.graph.initializer.append(
+            onnx.numpy_helper.from_array(np.full(8, number, np.float32), name)
+        )
+    model = onnx.shape_inference.infer_shapes(model)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"n{number}"
+    return ir.serde.deserialize_model(model)
+
+
+def test_what_a_normalisation_reads_is_on_integers_for_onnxruntime_alone() -> None:
+    model = normalised()
+    names = {str(node.outputs[0].name): str(node.name) for node in model.graph}
+    form = FORMS["int8-u8s8"]
+    readers = place(model.graph, form).readers
+    assert readers["b"] == (names["n"],)
+    assert "b" not in place(model.graph, FORMS["int8"]).readers
+    # What a convolution in float reads stays unrounded: the predictor's.
+    assert "x2" not in readers
+    windows = [np.full((8, 4, 4), level, np.uint8) for level in (3, 250)]
+    made = to_int8(model, observe(model, list(readers), windows), form)
+    data = ir.serde.serialize_model(made).SerializeToString()
+    assert OnnxRuntimeEngine.arithmetic(data, 1) == {"float32": 2, "int8": 1}
 
 
 def test_what_is_kept_is_named(net: Any) -> None:
