@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ LOOK_S: Final = 0.25
 END_S: Final = 5.0
 """What a child has to end by itself before it is killed."""
 MIB: Final = 2**20
+COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+LONGEST: Final = 240
 PR_SET_PDEATHSIG: Final = 1
 
 
@@ -125,10 +128,20 @@ class Child:
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one line of a table."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """An error as one line of a table, with what began it."""
+    first, seen = error, {id(error)}
+    while (cause := first.__cause__ or first.__context__) is not None and id(cause) not in seen:
+        first = cause
+        seen.add(id(cause))
+    texts = [_line(error), *([_line(first)] if first is not error else [])]
+    return ", from ".join(texts)
+
+
+def _line(error: BaseException) -> str:
+    text = COLOURS.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     kind = type(error).__name__
-    return f"{kind}: {lines[0]}"[:300] if lines else kind
+    return f"{kind}: {lines[0]}"[:LONGEST] if lines else kind
 
 
 def _quietly(work: Callable[..., None], pipe: Connection, *args: Any) -> None:

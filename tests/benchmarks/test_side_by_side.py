@@ -14,7 +14,7 @@ import onnx.parser
 import pytest
 from click.testing import CliRunner
 from xedge_benchmarks import side_by_side
-from xedge_benchmarks.child import Child, Limits
+from xedge_benchmarks.child import Child, Limits, one_line
 from xedge_benchmarks.side_by_side import Ready, SideSettings, bench_contenders, serve
 
 from xedge.cli import main
@@ -91,6 +91,15 @@ def test_contenders_on_the_shipped_bundle() -> None:
     assert failed["contender"] == "tensorrt-rtx:fp32"
     assert failed["failed"]
     assert set(record.models) == {f"bundle, {ORT}"}
+
+
+def test_an_error_is_one_line_with_what_began_it() -> None:
+    error = RuntimeError("step 1\nof 3")
+    error.__cause__ = ValueError("\x1b[96mred\x1b[0m\nmore")
+    assert one_line(error) == "RuntimeError: step 1, from ValueError: red"
+    assert one_line(KeyError()) == "KeyError"
+    error.__cause__.__cause__ = error  # a circle ends
+    assert one_line(error).startswith("RuntimeError: step 1")
 
 
 class Breaking:
