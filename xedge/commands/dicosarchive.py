@@ -11,6 +11,8 @@ from xedge.control.dicos.bag import DicosArchive, DicosFolder
 from xedge.control.dicos.document import Origin
 from xedge.control.dicos.machine import DicosMachine
 from xedge.control.dicos.report import Screener
+from xedge.errors import ConfigError
+from xedge.scanner.sidebyside import views_of
 from xedge.spec import ModelSpec
 
 
@@ -50,8 +52,11 @@ def described_machine(file: LaneFile, feed: Feed) -> DicosMachine:
     """The machine as the files of a lane describe it.
 
     Raises:
-        ConfigError: When its description cannot be used.
+        ConfigError: When its description cannot be used, or the lane has several views.
     """
+    if len(views_of(feed.flat_field)) > 1:  # one image would show them side by side
+        raise ConfigError("a lane with several views writes no DICOS files",
+                          remedy="Take folder out of [dicos]")  # fmt: skip
     machine = DicosMachine(counts_per_mm=feed.counts_per_mm)
     return machine if file.dicos.machine is None else machine.with_toml(file.dicos.machine)
 

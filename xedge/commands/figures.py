@@ -20,6 +20,7 @@ from xedge.errors import ConfigError
 from xedge.lane.report import Tally
 from xedge.lane.vitals import LATENCY_BOUNDS_S, Vitals
 from xedge.machine import resident_bytes
+from xedge.scanner.pairing import ViewBooks
 from xedge.types import Reason, Verdict
 
 LOG: Final = logging.getLogger("xedge.service")
@@ -76,8 +77,13 @@ def exposition(
     return "\n".join(lines) + "\n"
 
 
-def lane_exposition(lane: str, vitals: Vitals, engines: Mapping[str, EngineState]) -> str:
-    """The figures of lines, stages, engine and memory, as `exposition`."""
+def lane_exposition(
+    lane: str,
+    vitals: Vitals,
+    engines: Mapping[str, EngineState],
+    views: Sequence[ViewBooks] = (),
+) -> str:
+    """The figures of lines, views, stages, engine and memory, as `exposition`."""
     ledger, depths = vitals.ledger, vitals.depths
     lines = [
         *_family("lines_total", "counter", "Lines that came, by what became of them.", [
@@ -105,6 +111,12 @@ def lane_exposition(lane: str, vitals: Vitals, engines: Mapping[str, EngineState
             processes[f"engine {rung}"] = state.process.pid
     if engines:
         lines += _engines(lane, engines)
+    if views:
+        lines += _family("view_lines_total", "counter", "Lines of each view, by their fate.", [
+            _sample(lane, value, view=str(number), fate=fate)
+            for number, books in enumerate(views, 1)
+            for fate, value in (("row", books.paired), *(
+                (cause.value, n) for cause, n in sorted(books.dropped.items())))])  # fmt: skip
     held = {name: resident_bytes(pid) for name, pid in processes.items()}
     lines += _family("resident_bytes", "gauge", "Physical memory that a process holds.", [
         _sample(lane, value, process=name) for name, value in held.items()

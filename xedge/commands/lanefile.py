@@ -19,6 +19,7 @@ from xedge.control.link import LinkConfig
 from xedge.errors import ConfigError
 from xedge.lane.journal import JournalSettings
 from xedge.scanner.follow import FollowConfig
+from xedge.scanner.pairing import MOST_VIEWS
 
 LONGEST_SILENCE_S: Final = 10.0
 TABLES: Final = ("lane", "ladder", "engine", "source", "correction", "control", "bus", "dicos",
@@ -229,7 +230,7 @@ class LaneFile:
     Attributes:
         path: The file.
         lane: The lane.
-        source: Where the lines come from.
+        sources: Where the lines come from; of a lane with several views, one for each.
         control: How the lane deals with its PLCs.
         buses: The buses, at least one.
         dicos: The DICOS files.
@@ -241,7 +242,7 @@ class LaneFile:
 
     path: Path
     lane: LaneTable
-    source: SourceTable
+    sources: tuple[SourceTable, ...]
     control: ControlTable
     buses: tuple[BusTable, ...]
     dicos: DicosTable
@@ -249,6 +250,11 @@ class LaneFile:
     engine: EngineTable
     ladder: LadderTable = field(default_factory=LadderTable)
     correction: FollowConfig = field(default_factory=FollowConfig)
+
+    @property
+    def source(self) -> SourceTable:
+        """Where the lines come from, or those of the first view."""
+        return self.sources[0]
 
 
 def read_lane_file(path: Path) -> LaneFile:
@@ -280,7 +286,7 @@ def read_lane_file(path: Path) -> LaneFile:
     return LaneFile(
         path,
         file.section(LaneTable, "lane"),
-        file.section(SourceTable, "source"),
+        _read_sources(file),
         control,
         read,
         file.section(DicosTable, "dicos"),
@@ -289,6 +295,24 @@ def read_lane_file(path: Path) -> LaneFile:
         file.section(LadderTable, "ladder"),
         file.section(FollowConfig, "correction"),
     )
+
+
+def _read_sources(file: TomlFile) -> tuple[SourceTable, ...]:
+    """The source of a lane, or those of its views."""
+    tables = file.tables["source"]
+    if not isinstance(tables, list):
+        return (file.section(SourceTable, "source"),)
+    views = tuple(file.build(SourceTable, table, "source", k) for k, table in enumerate(tables))
+    wrong = None
+    if not 1 <= len(views) <= MOST_VIEWS:
+        wrong = ConfigError("a lane cannot have so many views", expected=f"1 to {MOST_VIEWS}",
+                            found=str(len(views)))  # fmt: skip
+    elif len(views) > 1 and any(view.kind == "folder" for view in views):
+        wrong = ConfigError("a folder cannot be one of several views",
+                            remedy="Give it a lane of its own")  # fmt: skip
+    if wrong is not None:
+        raise file.error(wrong, "source")
+    return views
 
 
 def _read_bus(file: TomlFile, number: int, table: Any, control: ControlTable) -> BusTable:

@@ -16,18 +16,20 @@ from xedge.commands.engine import EngineState, ServedEngine, served_engine, serv
 from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.health import Health, health_of
 from xedge.commands.journals import Handover, open_journal
+from xedge.commands.laneconfig import lane_config, pitch_mm
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
 from xedge.commands.logs import fields
 from xedge.commands.notify import Watchdog, notify, watchdog_s
 from xedge.commands.plcnews import PlcNews
-from xedge.commands.sources import Feed, Gate, open_feed
+from xedge.commands.sources import Gate
+from xedge.commands.viewfeed import open_feeds
 from xedge.control.board import new_epoch
 from xedge.control.bus import Bus
 from xedge.control.dicos.bag import DicosArchive
 from xedge.control.image import LaneState
 from xedge.control.link import Link
 from xedge.errors import BusError, ConfigError, XedgeError
-from xedge.lane.config import FULL, LaneConfig
+from xedge.lane.config import FULL
 from xedge.lane.events import Note
 from xedge.lane.journal import Journal
 from xedge.lane.ladder import Rung
@@ -35,7 +37,7 @@ from xedge.lane.report import LaneReport, Tally
 from xedge.lane.runner import run_lane
 from xedge.lane.steering import Steering
 from xedge.lane.vitals import Vitals
-from xedge.scanner.detectorarray import DetectorArray
+from xedge.scanner.pairing import ViewBooks
 from xedge.types import Decision, Reason, Scan
 
 LOG: Final = logging.getLogger("xedge.service")
@@ -80,6 +82,7 @@ class Service:
         self._least_threshold = 0.0
         self.classes: tuple[str, ...] = ()
         self._slow = False
+        self._views: tuple[ViewBooks, ...] = ()
         self.screening = False
 
     def stop(self) -> None:
@@ -118,10 +121,11 @@ class Service:
                         "start", threshold)  # fmt: skip
         same = replace(file, lane=replace(file.lane, alarm_threshold=threshold))
         kept = replace(self._file, lane=replace(self._file.lane, alarm_threshold=threshold))
-        for name in ("lane", "ladder", "engine", "source", "correction", "control", "dicos",
+        for name in ("lane", "ladder", "engine", "sources", "correction", "control", "dicos",
                      "metrics"):  # fmt: skip
             if getattr(same, name) != getattr(kept, name):
-                LOG.warning("[%s] has changed, which takes effect at the next start", name)
+                table = "source" if name == "sources" else name
+                LOG.warning("[%s] has changed, which takes effect at the next start", table)
         # A bus that only stands at another line is the same.
         if [replace(bus, place="") for bus in same.buses] != [
             replace(bus, place="") for bus in kept.buses
@@ -142,12 +146,13 @@ class Service:
         """
         file = self._file
         with ExitStack() as stack:
-            feed = open_feed(file.source)
-            stack.callback(feed.close)
             model = bundle or open_bundle(file.lane.bundle)
+            feed = open_feeds(file.sources, pitch_mm(model.spec), self._steering.vitals.errors.add)
+            stack.callback(feed.close)
+            self._views = feed.books
             self.classes = tuple(model.spec.classes)
             self._least_threshold = model.spec.score_threshold
-            config = _lane_config(file, feed, model)
+            config = lane_config(file, feed, model)
             if file.lane.journal is not None:
                 self._journal = stack.enter_context(
                     open_journal(file.lane.journal, model, file.lane.journal_settings)
@@ -191,6 +196,8 @@ class Service:
             finally:
                 self.screening = False
                 self._state = "stopping"
+            for number, books in enumerate(self._views, 1):
+                LOG.info("view %d: %s", number, books.in_words())
             if self._stopping:
                 LOG.info("stopping: no more lines are taken")
             notify(STOPPING=1, STATUS="handing over the last decisions")
@@ -268,7 +275,7 @@ class Service:
         lane, vitals = self._file.lane.name, self._steering.vitals
         return exposition(
             lane, self._tally, links, self._steering.quiet_s, self._archive
-        ) + lane_exposition(lane, vitals, self._engine_states())
+        ) + lane_exposition(lane, vitals, self._engine_states(), self._views)
 
     def health(self) -> Health:
         """How the lane is, for whoever looks after it."""
@@ -347,25 +354,6 @@ def _unheard(table: BusTable, link: Link) -> BusError:
     )
 
 
-def _lane_config(file: LaneFile, feed: Feed, model: Bundle) -> LaneConfig:
-    config = LaneConfig.for_model(
-        model.spec,
-        counts_per_mm=feed.counts_per_mm,
-        deadline_mm=file.lane.deadline_mm,
-        bag_limit_s=file.lane.bag_limit_s,
-    )
-    changes = {"correction": file.correction, **feed.changes}
-    config = replace(config, clear_by=file.ladder.clearing, **changes)
-    DetectorArray(feed.flat_field, config.correction)  # raises, when there are no such elements
-    threshold, least = file.lane.alarm_threshold, model.spec.score_threshold
-    if threshold is None:
-        return config
-    if threshold < least:  # detections below are dropped before the lane sees them
-        raise ConfigError("alarm_threshold lies below the model's score threshold",
-                          expected=f"{least} or more", found=str(threshold))  # fmt: skip
-    return replace(config, alarm_threshold=threshold)
-
-
 def _tell_news(note: Note) -> None:
     """What becomes of the engine, for the log; what went wrong is told as an error."""
     if "error" not in note.fields:
@@ -380,11 +368,12 @@ def check_file(file: LaneFile) -> None:
     """
     for table in file.buses:
         _open_bus(table)
-    feed = open_feed(file.source)
+    model = open_bundle(file.lane.bundle)
+    feed = open_feeds(file.sources, pitch_mm(model.spec))
     try:
         if file.dicos.folder is not None:
             described_machine(file, feed)
-        _lane_config(file, feed, open_bundle(file.lane.bundle))
+        lane_config(file, feed, model)
         for table in file.buses:
             file.control.link(feed.counts_per_mm, table.plc_beats)
     except ConfigError as error:

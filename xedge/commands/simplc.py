@@ -53,7 +53,8 @@ def sim_plc(file: Path, bus: int, diverter_mm: float, as_json: bool) -> None:
     read = read_lane_file(file)
     if bus > len(read.buses):
         raise ConfigError(f"{file} has no bus {bus}", expected=f"1 to {len(read.buses)}")
-    plan = belt_plan(read.source)
+    behind_mm = max(view.offset_mm for view in read.sources) - read.source.offset_mm
+    plan = belt_plan(read.source, behind_mm)
     table = read.buses[bus - 1]
     port = table.kind.port(table.options)
     counts = round(diverter_mm / ScannerModel().pitch_mm)

@@ -26,6 +26,7 @@ from xedge.lane.clock import Clock, VirtualClock
 from xedge.lane.config import LaneConfig
 from xedge.lane.runner import run_lane
 from xedge.scanner.flatfield import FlatField
+from xedge.scanner.sidebyside import views_of
 from xedge.sim.bank import BankBelt, Placed, Stretch, cut, render
 from xedge.sim.correction import flat_field
 from xedge.sim.faults import ENGINE_FAULTS, LINE_FAULTS, Fault
@@ -196,6 +197,9 @@ def _lines(
     settings: SoakSettings, file: LaneFile | None
 ) -> tuple[list[tuple[U16, U16]], tuple[tuple[U16, U16], ...], FlatField, float, float]:
     """Stretches of raw lines, air, the correction, the pace, and the encoder's counts a mm."""
+    if file is not None and len(file.sources) > 1:
+        raise ConfigError(f"{settings.lane}: a soak has one view", found=str(len(file.sources)),
+                          remedy="Name a file with one [source]")  # fmt: skip
     if file is None or file.source.kind == "simulated":
         scanner = ScannerModel()
         speed = file.source.speed_m_s if file else settings.speed_m_s
@@ -206,6 +210,7 @@ def _lines(
         line_ns = scanner.pitch_mm / speed * 1e6
         return raw, air, flat_field(scanner, seed, seed), line_ns, 1 / scanner.pitch_mm
     feed = open_feed(file.source)
+    (correction,) = views_of(feed.flat_field)
     try:
         strips = list(islice(feed.strips, MOST_LINES // STRIP_LINES))
     finally:
@@ -216,7 +221,7 @@ def _lines(
     lines = sum(map(len, strips[1:]))
     line_ns = (strips[-1].captured_ns - strips[0].captured_ns) / lines
     low, high = (np.concatenate([getattr(s, name) for s in strips]) for name in ("low", "high"))
-    return [(low, high)], (), feed.flat_field, line_ns, feed.counts_per_mm
+    return [(low, high)], (), correction, line_ns, feed.counts_per_mm
 
 
 def reference(

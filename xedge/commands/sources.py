@@ -17,13 +17,15 @@ from xedge.errors import ConfigError
 from xedge.pictures import DualEnergyPicture, both_halves, read_picture
 from xedge.preprocess import Placement, counts_from_pseudo_colour
 from xedge.scanner.correctionfile import Correction, load_correction
-from xedge.scanner.flatfield import FlatField
 from xedge.scanner.folder import CUTTER, FileSeen, FolderSource, plain_flat_field
 from xedge.scanner.follow import FollowConfig
+from xedge.scanner.pairing import ViewBooks
 from xedge.scanner.registration import Registered
 from xedge.scanner.ringsource import RingSource
+from xedge.scanner.sidebyside import Corrections
 from xedge.scanner.source import Source, StripFileSource
 from xedge.scanner.stripfile import StripFileHeader
+from xedge.sim.below import FromBelow, mirrored
 from xedge.sim.belt import SimulatedBelt
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
@@ -40,19 +42,21 @@ class Feed:
 
     Attributes:
         strips: Raw strips in the order of their capture.
-        flat_field: The correction of the detector.
+        flat_field: The correction of the detector, or of each of its views.
         counts_per_mm: Encoder counts a millimetre of belt.
         close: Frees what the strips hold; called once, from another thread than reads them.
         simulated: True when no machine has seen these bags: their DICOS files then say so.
         changes: What its bags need changed in the lane's set-up, fields of `LaneConfig`.
+        books: What becomes of each view's lines, where there are several.
     """
 
     strips: Iterable[Strip]
-    flat_field: FlatField
+    flat_field: Corrections
     counts_per_mm: float
     close: Callable[[], None] = lambda: None
     simulated: bool = False
     changes: Mapping[str, Any] = field(default_factory=dict)
+    books: tuple[ViewBooks, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,11 @@ def open_feed(source: SourceTable) -> Feed:
     if source.kind == "simulated":
         scanner = ScannerModel()
         belt = SimulatedBelt(source.seed, source.bags, source.speed_m_s, scanner=scanner)
-        return Feed(belt, flat_field(scanner, source.seed, source.seed), 1 / scanner.pitch_mm,
-                    simulated=True)  # fmt: skip
+        field = flat_field(scanner, source.seed, source.seed)
+        if source.below:
+            view = FromBelow(belt, round(source.offset_mm / scanner.pitch_mm))
+            return Feed(view, mirrored(field), 1 / scanner.pitch_mm, simulated=True)
+        return Feed(belt, field, 1 / scanner.pitch_mm, simulated=True)
     if source.kind == "strip-file":
         assert source.path is not None
         file = StripFileSource(source.path)
@@ -174,16 +181,22 @@ def _vendors_feed(entry: str) -> Feed:
     return feed
 
 
-def belt_plan(source: SourceTable) -> BeltPlan:
+def belt_plan(source: SourceTable, behind_mm: float = 0.0) -> BeltPlan:
     """What will pass on the belt of a table, when that is known.
+
+    Args:
+        source: The table; of several views, that of the first.
+        behind_mm: Belt from there to the last view, where a lane says that a bag is.
 
     Raises:
         ConfigError: When nobody knows: a vendor's source, or a recording without its truth.
     """
     if source.kind == "simulated":
         belt = SimulatedBelt(source.seed, source.bags, source.speed_m_s)
+        behind = round(behind_mm / belt.scanner.pitch_mm)
         return BeltPlan(
-            tuple((bag.first_line, bag.last_line) for bag in belt.truth), belt.lines_per_s
+            tuple((bag.first_line + behind, bag.last_line + behind) for bag in belt.truth),
+            belt.lines_per_s,
         )
     truth = source.path.with_suffix(".truth.json") if source.path else Path()
     if source.kind != "strip-file" or source.path is None or not truth.is_file():
@@ -198,8 +211,12 @@ def belt_plan(source: SourceTable) -> BeltPlan:
         file.close()
     bags = json.loads(truth.read_text(encoding="utf-8"))["bags"]
     per_line = header.counts_per_mm * header.pitch_mm
+    first, last = (
+        [round(b[name] * per_line + behind_mm * header.counts_per_mm) for b in bags]
+        for name in ("first_line", "last_line")
+    )
     return BeltPlan(
-        tuple((round(b["first_line"] * per_line), round(b["last_line"] * per_line)) for b in bags),
+        tuple(zip(first, last, strict=True)),
         header.speed_m_s * 1000 * header.counts_per_mm,
     )
 

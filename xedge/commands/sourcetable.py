@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from xedge.commands.tomlfile import above_zero
 from xedge.errors import ConfigError
 from xedge.scanner.stripfile import MAX_ELEMENTS
 from xedge.types import AIR_COUNTS
+
+MOST_OFFSET_MM: Final = 5000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class SourceTable:
             side to be `xedge.detector.ASSUMED_PICTURE_MM`.
         air_counts: Of a folder: what unattenuated air reads in 16-bit files.
         seed: Of its bags.
+        offset_mm: Of one of several views: belt from where the first one looks to where it does.
+        below: Of a simulated belt: True looks at it from below.
 
     Raises:
         ConfigError: When a number cannot be, or what the kind needs is missing.
@@ -45,6 +49,8 @@ class SourceTable:
     pixel_mm: float | None = None
     air_counts: int = AIR_COUNTS
     seed: int = 1
+    offset_mm: float = 0.0
+    below: bool = False
 
     def __post_init__(self) -> None:
         above_zero(self, "bags", "speed_m_s", "pixel_mm")
@@ -54,6 +60,9 @@ class SourceTable:
         if not 256 <= self.air_counts <= 65535:
             raise ConfigError("air_counts cannot be used", expected="256 to 65535",
                               found=str(self.air_counts))  # fmt: skip
+        if not abs(self.offset_mm) <= MOST_OFFSET_MM:
+            raise ConfigError("offset_mm cannot be used", found=str(self.offset_mm),
+                              expected=f"{-MOST_OFFSET_MM:g} to {MOST_OFFSET_MM:g}")  # fmt: skip
         if self.seed < 0:
             raise ConfigError("seed cannot be used", expected="0 or more", found=str(self.seed))
         if self.kind in ("strip-file", "ring", "folder") and self.path is None:

@@ -19,12 +19,11 @@ import numpy as np
 
 from xedge.lane.bag import Bag
 from xedge.lane.config import FAILED, SKIPPED, LaneConfig
+from xedge.lane.deadlines import Deadlines
 from xedge.lane.events import (
-    NEVER_NS,
     Action,
     BeltRunning,
     Cancel,
-    Due,
     Emit,
     Event,
     Interrupted,
@@ -38,37 +37,34 @@ from xedge.lane.events import (
     WindowFailed,
 )
 from xedge.lane.ledger import Ledger
-from xedge.lane.odometer import BeltClock, LineClock, Odometer
+from xedge.lane.odometer import LineClock
 from xedge.lane.rescan_watch import RescanWatch
 from xedge.lane.verdict import HOLE_REASON, decide
 from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
-from xedge.scanner.detectorarray import DetectorArray
-from xedge.scanner.flatfield import FlatField
+from xedge.scanner.flatfield import Mask
 from xedge.scanner.health import DetectorHealth
 from xedge.scanner.intake import Admission, Intake, Refusal
+from xedge.scanner.sidebyside import Corrections, SideBySide
 from xedge.types import Reason, Strip
-
-DUE_STEP_NS = 5_000_000
-"""A bag's deadline is told anew when it has moved by more: it moves a little with every strip."""
 
 
 class LaneCore:
     """One belt. Feed it events in order of time; do what it answers.
 
     Args:
-        flat_field: The correction of the detector.
+        correction: Of the detector, or of each of its views.
         config: The set-up.
         first_bag: The number of the first bag.
     """
 
-    def __init__(self, flat_field: FlatField, config: LaneConfig, first_bag: int = 1) -> None:
+    def __init__(self, correction: Corrections, config: LaneConfig, first_bag: int = 1) -> None:
         self._config = config
-        self._elements = flat_field.elements
-        self._detector = DetectorArray(flat_field, config.correction)
-        self._intake = Intake(flat_field.elements, config.counts_per_line, config.direction,
+        self._detector = SideBySide(correction, config.correction)
+        self._elements, self._columns = self._detector.elements, self._detector.columns
+        self._intake = Intake(self._elements, config.counts_per_line, config.direction,
                               config.encoder_period, self._detector)  # fmt: skip
-        self._rescan = RescanWatch(flat_field.elements, config)
-        self._cutter = BagCutter(config.cutter, first_bag)
+        self._rescan = RescanWatch(self._elements, config, len(self._columns))
+        self._cutter = BagCutter(config.cutter, first_bag, self._columns)
         self._ledger = Ledger()
         self._queue: deque[Bag] = deque()  # bags without a decision, in their order
         self._scanning: Bag | None = None  # the bag under the beam, decided or not
@@ -76,8 +72,8 @@ class LaneCore:
         self._asked: set[tuple[int, int]] = set()  # windows not answered yet
         self._ended = False
         self._line_clock = LineClock()
-        self._odometer = Odometer(config.counts_per_line)
-        self._clock = BeltClock()
+        self._deadlines = Deadlines(config)
+        self._odometer, self._clock = self._deadlines.odometer, self._deadlines.clock
 
     @property
     def ledger(self) -> Ledger:
@@ -87,6 +83,7 @@ class LaneCore:
             refused_lines=dict(self._ledger.refused_lines),
             held_lines=self._cutter.held_lines,
             open_bags=len(self._queue),
+            blind_lines=tuple(self._detector.blind_lines),
         )
 
     @property
@@ -97,14 +94,14 @@ class LaneCore:
     @property
     def correction_sha256(self) -> str:
         """The digest of the correction in force."""
-        return self._detector.flat_field.digest
+        return self._detector.digest
 
     @property
     def next_wake_ns(self) -> int | None:
         """When a `Tick` must come at the latest; None while no bag is open, or the belt stands."""
         if not self._queue:
             return None
-        return self._clock.until_ns(self._queue[0].opened_ns + self._config.bag_limit_ns)
+        return self._deadlines.limit_ns(self._queue[0])
 
     @property
     def idle(self) -> bool:
@@ -150,7 +147,7 @@ class LaneCore:
             for bag in self._queue:
                 bag.reasons.add(Reason.USER_INTERRUPT)
         self._decide_what_can_be(now_ns, out)
-        self._tell_deadlines(now_ns, out)
+        out.extend(self._deadlines.moved(self._queue, now_ns))
         return tuple(out)
 
     # Lines
@@ -168,17 +165,17 @@ class LaneCore:
         self._say_running(True, now_ns, out)
         low, high, encoder = strip.low, strip.high, admission.places
         counter = strip.first_line + np.arange(len(strip), dtype=np.int64)
-        if not admission.use.all():
-            low, high = low[admission.use], high[admission.use]
-            encoder, counter = encoder[admission.use], counter[admission.use]
+        use = None if admission.use.all() else admission.use
+        if use is not None:
+            low, high, encoder, counter = low[use], high[use], encoder[use], counter[use]
         time_ns = self._line_clock.times_ns(strip, len(encoder), admission.hole > 0)
-        raw, (low, high) = (low, high), self._detector.correct(low, high)
+        raw, (low, high) = (low, high), self._detector.correct(low, high, use)
         if self._detector.fault:  # a bag may end in these lines as well as begin
             self._cutter.flag(Reason.DETECTOR_FAULT)
         self._rescan.remember(encoder, low)
-        pieces = self._cutter.feed(Lines(low, high, encoder, counter, time_ns))
+        pieces = self._cut(Lines(low, high, encoder, counter, time_ns), use, out)
         if self._cutter.open_bag is None and all(isinstance(p, GapLines) for p in pieces):
-            self._detector.idle(*raw)
+            self._detector.idle(*raw, use)
         else:
             self._detector.disturbed()
         self._take_pieces(pieces, now_ns, out)
@@ -188,6 +185,22 @@ class LaneCore:
         if self._detector.fault:
             self._cutter.flag(Reason.DETECTOR_FAULT)
         self._odometer.moved(encoder, strip.captured_ns)
+
+    def _cut(self, lines: Lines, use: Mask | None, out: list[Action]) -> tuple[Piece, ...]:
+        """What corrected lines settle; bags in those that some view does not see are flagged."""
+        pieces: tuple[Piece, ...] = ()
+        for rows, flaw in self._detector.flaws(use):
+            if flaw is None:
+                pieces += self._cutter.feed(lines[rows])
+                continue
+            out.append(Note("view-blind", {"lines": rows.stop - rows.start, "reason": flaw.name}))
+            # In so few lines no bag begins and ends.
+            step = self._config.cutter.min_gap_lines
+            for at in range(rows.start, rows.stop, step):
+                self._cutter.doubt(flaw)
+                pieces += self._cutter.feed(lines[at : min(at + step, rows.stop)])
+                self._cutter.doubt(flaw)
+        return pieces
 
     def _look_again(
         self, strip: Strip, admission: Admission, now_ns: int, out: list[Action]
@@ -279,7 +292,8 @@ class LaneCore:
         if bag is None or bag not in self._queue:
             return  # decided before its end: its lines are booked, and needed no more
         bag.append(lines)
-        for start in self._config.windows.ready(bag.lines, bag.windows):
+        done = bag.windows // len(self._columns)
+        for start in self._config.windows.ready(bag.lines, done):
             self._ask(bag, start, now_ns, out)
 
     def _end(self, ended: BagEnded, now_ns: int, out: list[Action]) -> None:
@@ -295,12 +309,20 @@ class LaneCore:
         bag.ended = True
         bag.reasons |= ended.reasons
         bag.tail_encoder, bag.tail_ns = ended.tail_encoder, ended.tail_ns
-        for start in self._config.windows.starts(bag.lines)[bag.windows :]:
+        done = bag.windows // len(self._columns)
+        for start in self._config.windows.starts(bag.lines)[done:]:
             self._ask(bag, start, now_ns, out)
 
     # Windows
 
     def _ask(self, bag: Bag, start: int, now_ns: int, out: list[Action]) -> None:
+        """Ask for the window of each view that begins at a line."""
+        for columns in self._columns:
+            self._ask_view(bag, start, columns, now_ns, out)
+
+    def _ask_view(
+        self, bag: Bag, start: int, columns: slice, now_ns: int, out: list[Action]
+    ) -> None:
         index = bag.windows
         bag.windows += 1
         if not bag.stored:
@@ -310,11 +332,12 @@ class LaneCore:
             out.append(Note("window-dropped", {"bag": bag.number, "window": index}))
             return
         plan = self._config.windows
-        planes = plan.planes(bag.low[: bag.lines], bag.high[: bag.lines], start)
+        rows = slice(0, bag.lines)
+        planes = plan.planes(bag.low[rows, columns], bag.high[rows, columns], start)
         bag.starts[index] = start
         bag.pending += 1
         self._asked.add((bag.number, index))
-        bag.told_ns = self._due_ns(bag, now_ns)
+        bag.told_ns = self._deadlines.due_ns(bag, now_ns)
         out.append(RunWindow(bag.number, index, start, planes, bag.told_ns))
 
     def _answered(self, number: int, index: int, out: list[Action]) -> Bag | None:
@@ -356,7 +379,7 @@ class LaneCore:
         """Decide bags from the head of the queue on, as far as that can be done now."""
         while self._queue:
             bag = self._queue[0]
-            late = self._late(bag, now_ns)
+            late = self._deadlines.late(bag, now_ns)
             ready = bag.ended and bag.pending == 0
             if not (ready or late or Reason.USER_INTERRUPT in bag.reasons):
                 return
@@ -364,29 +387,5 @@ class LaneCore:
             if bag.pending:
                 out.append(Cancel(bag.number))
             self._ledger.decisions += 1
-            decision = decide(bag, self._config, self._elements, late=late, now_ns=now_ns)
+            decision = decide(bag, self._config, self._columns, late=late, now_ns=now_ns)
             out.append(Emit(decision, bag.scan(decision.reasons, self._config.direction)))
-
-    def _late(self, bag: Bag, now_ns: int) -> bool:
-        if self._clock.running_ns(now_ns) - bag.opened_ns >= self._config.bag_limit_ns:
-            return True
-        reached = self._odometer.reached(self._clock.frozen_ns(now_ns)) if bag.ended else None
-        return reached is not None and reached >= bag.tail_encoder + self._config.deadline_counts
-
-    def _due_ns(self, bag: Bag, now_ns: int) -> int:
-        """When a bag will be late, at the earliest, if the belt keeps its pace."""
-        limit_ns = self._clock.until_ns(bag.opened_ns + self._config.bag_limit_ns)
-        if limit_ns is None:
-            return NEVER_NS
-        place = bag.tail_encoder + self._config.deadline_counts
-        reached_ns = self._odometer.due_ns(place, now_ns)
-        return limit_ns if reached_ns is None else min(limit_ns, reached_ns)
-
-    def _tell_deadlines(self, now_ns: int, out: list[Action]) -> None:
-        """Say anew when bags are due whose windows wait, where that has moved."""
-        for bag in self._queue:
-            if bag.pending:
-                due_ns = self._due_ns(bag, now_ns)
-                if abs(due_ns - bag.told_ns) > DUE_STEP_NS:
-                    bag.told_ns = due_ns
-                    out.append(Due(bag.number, due_ns))

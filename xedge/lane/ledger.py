@@ -21,6 +21,8 @@ class Ledger:
         bags_in: Bags that began.
         decisions: Decisions made.
         open_bags: Bags that are not decided yet; 0 at the end.
+        blind_lines: Of the lines in bags and air, those that a view did not see, by view; of a
+            detector with one view 0.
     """
 
     lines_in: int = 0
@@ -32,6 +34,7 @@ class Ledger:
     bags_in: int = 0
     decisions: int = 0
     open_bags: int = 0
+    blind_lines: tuple[int, ...] = ()
 
     def refuse(self, refused: dict[Refusal, int]) -> None:
         """Count lines that are not used."""
@@ -42,7 +45,8 @@ class Ledger:
     def lines_balance(self) -> bool:
         """True when every line that came in is accounted for."""
         used = self.bag_lines + self.gap_lines + self.held_lines
-        return self.lines_in == used + sum(self.refused_lines.values())
+        seen = all(0 <= blind <= used for blind in self.blind_lines)
+        return seen and self.lines_in == used + sum(self.refused_lines.values())
 
     @property
     def bags_balance(self) -> bool:
@@ -54,9 +58,11 @@ class Ledger:
         """True when lines and bags are all accounted for."""
         return self.lines_balance and self.bags_balance
 
-    def to_dict(self) -> dict[str, int | bool | dict[str, int]]:
+    def to_dict(self) -> dict[str, int | bool | dict[str, int] | list[int]]:
         """The books as JSON values."""
+        views = {"blind_lines": list(self.blind_lines)} if len(self.blind_lines) > 1 else {}
         return {
+            **views,
             "lines_in": self.lines_in,
             "bag_lines": self.bag_lines,
             "gap_lines": self.gap_lines,

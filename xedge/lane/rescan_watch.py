@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xedge.lane.config import LaneConfig
-from xedge.scanner.rescan import ScannedPlaces
+from xedge.scanner.rescan import COLUMNS, ScannedPlaces
 from xedge.types import I64, U16
 
 
@@ -15,11 +15,12 @@ class RescanWatch:
     Args:
         elements: Elements of a line.
         config: The set-up of the lane.
+        views: How many views these are of.
     """
 
-    def __init__(self, elements: int, config: LaneConfig) -> None:
+    def __init__(self, elements: int, config: LaneConfig, views: int = 1) -> None:
         self._config = config
-        self._seen = ScannedPlaces(elements, config.counts_per_line)
+        self._seen = ScannedPlaces(elements, config.counts_per_line, views * COLUMNS)
         self._differing = 0  # lines in a row
         self._strange = 0  # the same, of matter where no bag is known
         cutter = config.cutter

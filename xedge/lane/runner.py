@@ -27,7 +27,7 @@ from xedge.lane.realtime import RealTimeLane
 from xedge.lane.report import LaneReport
 from xedge.lane.shared_engine import SharedEngine
 from xedge.lane.steering import Steering
-from xedge.scanner.flatfield import FlatField
+from xedge.scanner.sidebyside import Corrections
 from xedge.scanner.steady import Steady
 from xedge.types import Strip
 
@@ -39,7 +39,8 @@ class Belt:
     Attributes:
         source: Raw strips in the order of their capture, at times that never fall (else see
             `xedge.scanner.steady.Steady`); not closed here.
-        flat_field: The correction of the detector.
+        flat_field: The correction of the detector, or of each of its views, whose elements stand
+            side by side in a line; see `xedge.scanner.pairing`.
         config: The set-up; see `LaneConfig.for_model`.
         on_decision: Called with each decision, and the scan it is about, as soon as it is made
             and journalled, in the thread that drives the lane. In real time it must be quick.
@@ -52,7 +53,7 @@ class Belt:
     """
 
     source: Iterable[Strip]
-    flat_field: FlatField
+    flat_field: Corrections
     config: LaneConfig = field(default_factory=LaneConfig)
     on_decision: OnDecision | None = None
     journal: Journal | None = None
@@ -63,7 +64,7 @@ class Belt:
 def run_lane(
     source: Iterable[Strip],
     screen: Screen,
-    flat_field: FlatField,
+    flat_field: Corrections,
     config: LaneConfig | None = None,
     *,
     realtime: bool = False,

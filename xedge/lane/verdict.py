@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+import numpy as np
 
 from xedge.lane.bag import Bag
 from xedge.lane.config import FAILED, LaneConfig
@@ -36,23 +38,20 @@ HOLE_REASON = {
 again, harms none."""
 
 
-def decide(bag: Bag, config: LaneConfig, elements: int, *, late: bool, now_ns: int) -> Decision:
+def decide(
+    bag: Bag, config: LaneConfig, columns: Sequence[slice], *, late: bool, now_ns: int
+) -> Decision:
     """The decision about a bag, made of what its windows have answered by now.
 
     Args:
         bag: The bag.
         config: The set-up of its lane.
-        elements: Elements of a line.
+        columns: The elements of each view in a line.
         late: True when its deadline has passed.
         now_ns: The time, on the lane's clock.
     """
-    found = windows.merge(
-        [(bag.starts[k], bag.parts[k]) for k in sorted(bag.parts)],
-        config.windows,
-        max(1, bag.lines),
-        config.nms_iou,
-        elements,
-    )
+    views = [_found(bag, config, k, columns) for k in range(len(columns))]
+    found = views[0] if len(views) == 1 else Detections.concatenate(views)
     ladder = tuple(bag.rungs.get(k, "") for k in range(bag.windows))
     reasons = set(bag.reasons)
     if late or not set(bag.rungs.values()) <= {FAILED, *config.clear_by}:
@@ -71,6 +70,22 @@ def decide(bag: Bag, config: LaneConfig, elements: int, *, late: bool, now_ns: i
         reasons=frozenset(reasons),
         ladder=ladder,
     )
+
+
+def _found(bag: Bag, config: LaneConfig, view: int, columns: Sequence[slice]) -> Detections:
+    """What one view shows, in elements of all views and lines of the scan."""
+    found = windows.merge(
+        [(bag.starts[k], bag.parts[k]) for k in sorted(bag.parts) if k % len(columns) == view],
+        config.windows,
+        max(1, bag.lines),
+        config.nms_iou,
+        columns[view].stop - columns[view].start,
+    )
+    if not view:
+        return found
+    boxes = found.boxes.copy()
+    boxes[:, ::2] += np.float32(columns[view].start)
+    return Detections(boxes, found.scores, found.labels)
 
 
 def _verdict(

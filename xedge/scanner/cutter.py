@@ -11,7 +11,8 @@ Every line that comes in leaves in exactly one piece, as part of a bag or of a g
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -165,9 +166,9 @@ class _OpenBag:
 
     number: int
     reasons: set[Reason]
+    edge: I64  # lines with matter at each outermost element
     lines: int = 0
     short_gaps: int = 0
-    edge: I64 = field(default_factory=lambda: np.zeros(2, np.int64))
     tail_encoder: int = 0
     tail_ns: int = 0
 
@@ -178,10 +179,19 @@ class BagCutter:
     Args:
         config: How bags are told from air.
         first_bag: The number of the first one.
+        views: The elements of each view in a line; matter in any of them makes a bag. None for one.
     """
 
-    def __init__(self, config: CutterConfig | None = None, first_bag: int = 1) -> None:
+    def __init__(
+        self,
+        config: CutterConfig | None = None,
+        first_bag: int = 1,
+        views: Sequence[slice] | None = None,
+    ) -> None:
         self._config = config or CutterConfig()
+        self._views = list(views or [slice(0, None)])
+        self._outermost = [end for view in self._views
+                           for end in (view.start, (view.stop or 0) - 1)]  # fmt: skip
         self._begin_level = np.uint16(self._config.begin_level * AIR_COUNTS)
         self._end_level = np.uint16(self._config.end_level * AIR_COUNTS)
         self._bag: _OpenBag | None = None
@@ -233,16 +243,23 @@ class BagCutter:
         if self._bag is None:
             self._release(pieces, keep=0)
             self._rising = 0
-            if not self._near_hole():
-                self._doubt.clear()
-            self._doubt.add(reason)
-            self._since_hole = 0
+            self.doubt(reason)
         return tuple(pieces)
 
     def flag(self, reason: Reason) -> None:
         """Flag the open bag, if there is one."""
         if self._bag is not None:
             self._bag.reasons.add(reason)
+
+    def doubt(self, reason: Reason) -> None:
+        """Flag the open bag; without one, what begins within a margin from here."""
+        if self._bag is not None:
+            self._bag.reasons.add(reason)
+            return
+        if not self._near_hole():
+            self._doubt.clear()
+        self._doubt.add(reason)
+        self._since_hole = 0
 
     def number(self) -> int:
         """The number of a bag that was found otherwise than by cutting."""
@@ -264,7 +281,9 @@ class BagCutter:
         if low.min() >= level:  # most strips of an idle belt: one pass instead of three
             return np.zeros(len(low), np.bool_)
         dark = (low < level).view(np.uint8)
-        matter: Mask = np.add.reduce(dark, axis=1, dtype=np.uint32) >= self._config.min_elements
+        # Each view by itself: a few faulty elements in each would else be matter together.
+        counts = [np.add.reduce(dark[:, view], axis=1, dtype=np.uint32) for view in self._views]
+        matter: Mask = np.max(counts, axis=0) >= self._config.min_elements
         return matter
 
     def _seek(self, lines: Lines, begin: Mask, pieces: list[Piece]) -> int:
@@ -327,7 +346,9 @@ class BagCutter:
 
     def _begin(self, pieces: list[Piece]) -> None:
         self._count += 1
-        self._bag = _OpenBag(self._count, set(self._doubt) if self._near_hole() else set())
+        edge = np.zeros(len(self._outermost), np.int64)
+        doubt = set(self._doubt) if self._near_hole() else set()
+        self._bag = _OpenBag(self._count, doubt, edge)
         self._doubt.clear()
         self._air = 0
         pieces.append(BagBegun(self._count, int(self._held[0].encoder[0])))
@@ -342,7 +363,7 @@ class BagCutter:
         lines = Lines.concatenate(self._held)
         self._held.clear()
         self._bag.lines += len(lines)
-        self._bag.edge += (lines.low[:, [0, -1]] < self._end_level).sum(axis=0)
+        self._bag.edge += (lines.low[:, self._outermost] < self._end_level).sum(axis=0)
         if matter:
             self._bag.tail_encoder = int(lines.encoder[-1])
             self._bag.tail_ns = int(lines.time_ns[-1])

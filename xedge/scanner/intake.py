@@ -124,7 +124,7 @@ class Intake:
             return self.lost(lines, Refusal.DAMAGED)
         gap = 0
         if self._next_line is not None:
-            gap = int(_wrapped(strip.first_line - self._next_line, COUNTER_PERIOD))
+            gap = int(wrapped(strip.first_line - self._next_line, COUNTER_PERIOD))
         places = self._placed(strip.encoder)
         if gap < 0 and not self._restarted(strip, int(places[0])):
             self._repeated_end = strip.first_line + lines
@@ -148,7 +148,7 @@ class Intake:
         if self._furthest is None:
             self._raw, self._place = int(encoder[0]), self._direction * int(encoder[0])
         steps = np.diff(encoder, prepend=np.int64(self._raw))
-        placed: I64 = self._place + self._direction * np.cumsum(_wrapped(steps, self._period))
+        placed: I64 = self._place + self._direction * np.cumsum(wrapped(steps, self._period))
         return placed
 
     def _restarted(self, strip: Strip, place: int) -> bool:
@@ -226,6 +226,6 @@ def _without(admission: Admission, unlit: Mask) -> Admission:
     )
 
 
-def _wrapped(steps: npt.ArrayLike, period: int) -> I64:
+def wrapped(steps: npt.ArrayLike, period: int) -> I64:
     """Steps of a counter that starts anew after a period: the shorter way round."""
     return (np.asarray(steps, np.int64) + period // 2) % period - period // 2

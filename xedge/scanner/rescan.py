@@ -33,10 +33,11 @@ class ScannedPlaces:
     Args:
         elements: Elements of a line.
         counts_per_line: Encoder counts from one line to the next.
+        columns: Means across the belt that a line is remembered by.
     """
 
-    def __init__(self, elements: int, counts_per_line: float) -> None:
-        columns = min(COLUMNS, elements)
+    def __init__(self, elements: int, counts_per_line: float, columns: int = COLUMNS) -> None:
+        columns = min(columns, elements)
         self._edges = np.linspace(0, elements, columns, endpoint=False).astype(np.int64)
         self._sizes = np.diff(self._edges, append=elements)
         self._near = NEAR_LINES * counts_per_line

@@ -218,3 +218,40 @@ def test_a_correction_that_cannot_follow_so_is_refused_with_its_line(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"lane.toml:27: \[correction\] {found}"):
         read(tmp_path, GOOD + "\n[correction]\n" + key + "\n")
+
+
+VIEWS = GOOD.replace("[source]", "[[source]]").replace(
+    "bags = 3\n",
+    """bags = 3
+
+[[source]]
+kind = "simulated"
+bags = 3
+below = true
+offset_mm = 120
+""",
+)
+
+
+def test_a_lane_with_several_views_has_a_source_for_each(tmp_path: Path) -> None:
+    file = read(tmp_path, VIEWS)
+    assert [view.offset_mm for view in file.sources] == [0.0, 120.0]
+    assert [view.below for view in file.sources] == [False, True]
+    assert file.source is file.sources[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            VIEWS.replace("below = true", "bellow = true"),
+            r":14: \[source\] there is no key 'bellow'",
+        ),
+        (VIEWS.replace("offset_mm = 120", "offset_mm = 1e9"), "offset_mm cannot be used"),
+        (VIEWS + '[[source]]\nkind = "simulated"\n' * 3, "so many views: expected 1 to 4, found 5"),
+        (VIEWS + '[[source]]\nkind = "folder"\npath = "."\n', "a folder cannot be one of several"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(tmp_path: Path, text: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        read(tmp_path, text)

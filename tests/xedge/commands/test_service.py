@@ -185,6 +185,29 @@ def test_a_belt_is_screened_in_real_time_and_what_is_not_clear_is_diverted(
     assert json.dumps(bag_record(gone[0]))
 
 
+def test_a_lane_with_two_views_is_one_lane(
+    lane_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = lane_file(2)
+    text = path.read_text()
+    table = text[text.index("[source]") : text.index("[control]")]
+    path.write_text(text.replace(table, 2 * table.replace("[source]", "[[source]]")))
+    decisions: list[Decision] = []
+    with plc_of(path, 2), caplog.at_level(logging.INFO):
+        service = Service(read_lane_file(path), decisions.append)
+        report = service.run()
+    assert [d.bag for d in decisions] == [1, 2]
+    assert all(d.verdict is not Verdict.CLEAR for d in decisions[1:])
+    assert all(len(d.ladder) % 2 == 0 for d in decisions)
+    assert report.ledger.balanced
+    assert report.ledger.blind_lines == (0, 0)
+    lines = report.ledger.lines_in
+    for view in (1, 2):
+        figure = f'xedge_view_lines_total{{lane="lane",view="{view}",fate="row"}} {lines}\n'
+        assert figure in service.figures()
+        assert f"view {view}: {lines} lines, {lines} in rows, 0 held" in caplog.text
+
+
 def test_dicos_files_that_cannot_be_written_cost_no_decision(
     lane_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:

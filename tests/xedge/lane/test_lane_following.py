@@ -167,7 +167,7 @@ def test_faint_matter_inside_a_bag_is_not_learned_as_air() -> None:
         seen.add(core.ledger.bags_in > 0)
     assert seen == {False, True}
     # A quarter of the noise of a block's mean, 7.5e-4, is followed: far less than the 0.02 inside.
-    np.testing.assert_allclose(core._detector._follower._air, 1.0, atol=2e-3)
+    np.testing.assert_allclose(core._detector._views[0]._follower._air, 1.0, atol=2e-3)
 
 
 def test_what_hangs_in_the_tunnel_is_not_learned_as_air() -> None:
@@ -178,7 +178,7 @@ def test_what_hangs_in_the_tunnel_is_not_learned_as_air() -> None:
         shares[:, 30:33] = 0.93
         at = np.arange(first, first + 64, dtype=np.int64)
         core.handle(StripArrived(Strip(first, at, *counts(first, shares), first * LINE_NS)), 0)
-    gain = core._detector.flat_field.gain
+    gain = core._detector._views[0].flat_field.gain
     np.testing.assert_allclose(gain[:, 30:33], AIR_COUNTS / CONTRAST, rtol=1e-6)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from xedge import types
 from xedge.errors import JournalError
-from xedge.lane import bag, config, ledger, odometer, rescan_watch
+from xedge.lane import bag, config, deadlines, ledger, odometer, rescan_watch
 from xedge.lane.config import LaneConfig
 from xedge.lane.core import LaneCore
 from xedge.lane.events import Action, Event, StripArrived
@@ -22,19 +22,20 @@ from xedge.scanner import (
     intake,
     reference,
     rescan,
+    sidebyside,
     tube,
     windows,
 )
-from xedge.scanner.flatfield import FlatField
+from xedge.scanner.sidebyside import Corrections
 
 _MODULES: Final = {module.__name__: module for module in (
-    bag, config, ledger, odometer, rescan_watch, cutter, detectorarray, flatfield, follow, health,
-    intake, reference, rescan, tube, windows, types,
+    bag, config, deadlines, ledger, odometer, rescan_watch, cutter, detectorarray, flatfield,
+    follow, health, intake, reference, rescan, sidebyside, tube, windows, types,
 )}  # fmt: skip
 """Where the classes of a core's state are defined; none of them does anything when it is made."""
 
 _OTHERS: Final = {
-    ("collections", "deque"), ("builtins", "set"), ("builtins", "frozenset"),
+    ("collections", "deque"), ("builtins", "set"), ("builtins", "slice"), ("builtins", "frozenset"),
     *((f"numpy.{core}.{name}", what) for core in ("core", "_core") for name, what in (
         ("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))),
     ("numpy", "ndarray"), ("numpy", "dtype"),
@@ -45,7 +46,7 @@ class JournalledCore(LaneCore):
     """A core whose events are in the journal before it handles them.
 
     Args:
-        flat_field: The correction of the detector.
+        correction: Of the detector, or of each of its views.
         config: The set-up.
         journal: The journal, in which no lane has begun yet.
 
@@ -53,9 +54,9 @@ class JournalledCore(LaneCore):
         LaneError: When one has.
     """
 
-    def __init__(self, flat_field: FlatField, config: LaneConfig, journal: Journal) -> None:
-        super().__init__(flat_field, config, first_bag=journal.first_bag)
-        journal.start(flat_field, config)
+    def __init__(self, correction: Corrections, config: LaneConfig, journal: Journal) -> None:
+        super().__init__(correction, config, first_bag=journal.first_bag)
+        journal.start(correction, config)
         self._journal = journal
 
     def handle(self, event: Event, now_ns: int) -> tuple[Action, ...]:

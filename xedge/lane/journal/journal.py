@@ -19,14 +19,14 @@ from xedge.lane.events import Event, Retuned, StripArrived
 from xedge.lane.journal.records import (
     MISFIT,
     config_text,
+    correction_bytes,
     digest,
     event_record,
-    flat_field_bytes,
     misfit_record,
 )
 from xedge.lane.journal.scribe import Scribe, describe
 from xedge.lane.journal.store import JournalSettings, Store
-from xedge.scanner.flatfield import FlatField
+from xedge.scanner.sidebyside import Corrections, digest_of, views_of
 from xedge.scanner.stripfile import MAX_LINES, StripFileHeader
 from xedge.types import Decision, Strip
 
@@ -124,7 +124,7 @@ class Journal:
         said = dict(self._about)
         self._scribe.put(lambda: self._store.about(said))
 
-    def start(self, flat_field: FlatField, config: LaneConfig) -> None:
+    def start(self, correction: Corrections, config: LaneConfig) -> None:
         """A lane begins with this correction and this set-up.
 
         Raises:
@@ -133,15 +133,15 @@ class Journal:
         if self._elements is not None:
             raise LaneError("a journal is for one run of one lane",
                             remedy="Open it anew for the next one")  # fmt: skip
-        self._elements = flat_field.elements
+        self._elements = sum(flat.elements for flat in views_of(correction))
         self._set_config(config)
-        self._correction_digest = flat_field.digest
+        self._correction_digest = digest_of(correction)
         # The lane does not know the belt's speed, and the file wants one.
         header = StripFileHeader(
-            flat_field.elements, config.pitch_mm, config.counts_per_mm, 1.0,
+            self._elements, config.pitch_mm, config.counts_per_mm, 1.0,
             {"source": "journal", "epoch": self.epoch},
         )  # fmt: skip
-        text, data = config_text(config), flat_field_bytes(flat_field)
+        text, data = config_text(config), correction_bytes(correction)
         self._scribe.put(lambda: self._store.start(text, data, header), urgent=True)
 
     def event(self, event: Event, now_ns: int) -> None:

@@ -19,14 +19,14 @@ from xedge.lane.journal.records import (
     MISFIT,
     STRIP,
     config_of,
+    correction_of,
     decision_of,
     decision_record,
     event_of,
-    flat_field_of,
     misfit_of,
 )
 from xedge.lane.journal.segments import bytes_in, path_of
-from xedge.scanner.flatfield import FlatField
+from xedge.scanner.sidebyside import Corrections
 from xedge.scanner.stripfile import StripReader
 from xedge.types import Strip
 
@@ -42,7 +42,7 @@ class Boot:
         first_bag: The number of its first bag.
         about: What is known of it: code, model, engine.
         config: The lane's set-up; None when no lane has begun.
-        flat_field: The correction of its detector; None when no lane has begun.
+        flat_field: The correction of its detector, or of each view; None when no lane has begun.
     """
 
     epoch: int
@@ -51,7 +51,7 @@ class Boot:
     first_bag: int
     about: dict[str, str]
     config: LaneConfig | None
-    flat_field: FlatField | None
+    flat_field: Corrections | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class JournalReader:
             Boot(
                 row["epoch"], row["started_at"], row["ended_at"], row["first_bag"],
                 json.loads(row["about"]), row["config"] and config_of(row["config"]),
-                row["flat_field"] and flat_field_of(row["flat_field"]),
+                row["flat_field"] and correction_of(row["flat_field"]),
             )
             for row in self._base.execute("SELECT * FROM boots ORDER BY epoch")
         ]  # fmt: skip

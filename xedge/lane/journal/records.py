@@ -20,6 +20,7 @@ from xedge.scanner.cutter import CutterConfig
 from xedge.scanner.flatfield import FlatField
 from xedge.scanner.follow import FollowConfig
 from xedge.scanner.intake import Refusal
+from xedge.scanner.sidebyside import Corrections, views_of
 from xedge.scanner.windows import WindowPlan
 from xedge.types import Decision, Detections, Reason, Strip, Verdict
 
@@ -170,16 +171,31 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def flat_field_bytes(flat: FlatField) -> bytes:
-    """A correction as an npz file."""
+def correction_bytes(correction: Corrections) -> bytes:
+    """The correction of a detector, or of each of its views, as an npz file."""
+    flats = views_of(correction)
     out = io.BytesIO()
-    np.savez(out, offset=flat.offset, gain=flat.gain, dead=flat.dead,
-             saturated_share=np.array(flat.saturated_share))  # fmt: skip
+    np.savez(
+        out,
+        elements=np.array([flat.elements for flat in flats]),
+        offset=np.concatenate([flat.offset for flat in flats], axis=1),
+        gain=np.concatenate([flat.gain for flat in flats], axis=1),
+        dead=np.concatenate([flat.dead for flat in flats], axis=1),
+        saturated_share=np.array([flat.saturated_share for flat in flats]),
+    )
     return out.getvalue()
 
 
-def flat_field_of(data: bytes) -> FlatField:
-    """The correction of `flat_field_bytes`."""
+def correction_of(data: bytes) -> Corrections:
+    """The correction of `correction_bytes`."""
+    flats = []
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        low, high = arrays["saturated_share"].tolist()
-        return FlatField(arrays["offset"], arrays["gain"], arrays["dead"], (low, high))
+        ends = np.cumsum(arrays["elements"]).tolist()
+        for start, end, (low, high) in zip(
+            [0, *ends[:-1]], ends, arrays["saturated_share"].tolist(), strict=True
+        ):
+            offset, gain, dead = (
+                arrays[name][:, start:end].copy() for name in ("offset", "gain", "dead")
+            )
+            flats.append(FlatField(offset, gain, dead, (low, high)))
+    return flats[0] if len(flats) == 1 else tuple(flats)
