@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final
 
 from xedge.errors import EngineRunError
@@ -125,6 +126,18 @@ class Child:
         if code is not None and code < 0:
             return EngineRunError(f"its process was ended by {signal.Signals(-code).name}")
         return EngineRunError(f"its process ended with status {code}")
+
+
+def peak_mib(status: Path = Path("/proc/self/status")) -> int | None:
+    """The most resident memory that this process had, MiB; None where the system does not say.
+
+    What `getrusage` says begins with the memory of the process that started this one.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) // 1024 if found else None
 
 
 def one_line(error: BaseException) -> str:

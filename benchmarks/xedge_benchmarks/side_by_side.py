@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -26,7 +25,7 @@ import numpy as np
 from xedge.errors import ConfigError, EngineRunError
 from xedge.machine import read_machine
 from xedge.provenance import installed_versions
-from xedge_benchmarks.child import MIB, Child, Failure, Limits, one_line
+from xedge_benchmarks.child import Child, Failure, Limits, one_line, peak_mib
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import work_told
 from xedge_benchmarks.hosts import HOSTS, chosen_hosts
@@ -80,7 +79,7 @@ class Ready:
         load_s: From nothing to a call: reading, building or compiling, without the imports.
         first_ms: The first run; what a library puts off until then is in it.
         processor_s: What its process had spent until then, imports and all.
-        peak_mib: The most resident memory that its process had until then.
+        peak_mib: The most resident memory that its process had until then; None if not told.
         sha256: Of the file that it reads; empty without one.
         versions: Of its libraries.
     """
@@ -88,7 +87,7 @@ class Ready:
     load_s: float
     first_ms: float
     processor_s: float
-    peak_mib: int
+    peak_mib: int | None
     sha256: str
     versions: Mapping[str, str]
 
@@ -296,9 +295,8 @@ def serve(pipe: Connection, host: str, name: str, file: str, threads: int | None
     run()
     first_ms = (time.perf_counter() - loaded) * 1e3
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MIB
     versions = installed_versions(rival.libraries)
-    pipe.send(Ready(loaded - begin, first_ms, time.process_time(), peak_mib, digest, versions))
+    pipe.send(Ready(loaded - begin, first_ms, time.process_time(), peak_mib(), digest, versions))
     while True:
         pipe.recv()
         run()

@@ -10,11 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx.parser
 import pytest
 from click.testing import CliRunner
 from xedge_benchmarks import side_by_side
-from xedge_benchmarks.child import Child, Limits, one_line
+from xedge_benchmarks.child import Child, Limits, one_line, peak_mib
 from xedge_benchmarks.side_by_side import Ready, SideSettings, bench_contenders, serve
 
 from xedge.cli import main
@@ -100,6 +101,15 @@ def test_an_error_is_one_line_with_what_began_it() -> None:
     assert one_line(KeyError()) == "KeyError"
     error.__cause__.__cause__ = error  # a circle ends
     assert one_line(error).startswith("RuntimeError: step 1")
+
+
+def test_memory_is_the_processes_own(tmp_path: Path, file: str) -> None:
+    held = np.ones(1 << 28, np.uint8)  # 256 MiB of ours are none of a child's
+    for child in child_of(file):
+        peak = child.hear().peak_mib
+        assert 0 < peak < 256
+    assert peak_mib() >= len(held) >> 20  # type: ignore[operator]
+    assert peak_mib(tmp_path / "none") is None
 
 
 class Breaking:
