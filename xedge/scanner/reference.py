@@ -60,6 +60,9 @@ class ReferenceElements:
             spans = []
             for columns in (span[energy] for span in self._spans):
                 counts = raw[:, columns] - self._offset[energy, columns]
-                spans.append(np.median(counts * self._scale[energy, columns], axis=1))
+                counts *= self._scale[energy, columns]
+                counts.sort(axis=1)  # far quicker than np.median for so few
+                middle = counts.shape[1] // 2
+                spans.append((counts[:, middle] + counts[:, -1 - middle]) / 2)
             levels[energy] = np.max(spans, axis=0)
         return levels
