@@ -128,16 +128,17 @@ class Child:
         return EngineRunError(f"its process ended with status {code}")
 
 
-def peak_mib(status: Path = Path("/proc/self/status")) -> int | None:
-    """The most resident memory that this process had, MiB; None where the system does not say.
+def own_peak_mib(root: Path = Path("/")) -> float | None:
+    """The most memory that this process ever held, MiB; None where the system does not say.
 
-    What `getrusage` says begins with the memory of the process that started this one.
+    Not by getrusage: there a process inherits the peak of the one that started it.
     """
     try:
-        found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="ascii"), re.MULTILINE)
+        status = (root / "proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-    return int(found[1]) // 1024 if found else None
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) / 1024 if found else None
 
 
 def one_line(error: BaseException) -> str:

@@ -8,7 +8,6 @@ clock, one point after the other.
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -26,7 +25,7 @@ from xedge.commands.screening import named_engine
 from xedge.engines import usable
 from xedge.errors import ConfigError, EngineRunError
 from xedge.lane.config import LaneConfig
-from xedge_benchmarks.child import Child, Limits
+from xedge_benchmarks.child import Child, Limits, own_peak_mib
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.interleave import Contender, interleave
 from xedge_benchmarks.lane import LaneSettings, open_screen, rendered, run_each
@@ -291,16 +290,3 @@ def run_lanes_at(pipe: Connection, path: Path | None, settings: LaneSettings) ->
     with open_screen(bundle, settings) as (screen, _):
         (figures,) = run_each(bank, correction, screen, config, settings)
     pipe.send((figures, own_peak_mib()))
-
-
-def own_peak_mib(root: Path = Path("/")) -> float | None:
-    """The most memory that this process ever held, MiB; None where the system does not say.
-
-    Not by getrusage: there a process inherits the peak of the one that started it.
-    """
-    try:
-        status = (root / "proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found[1]) / 1024 if found else None

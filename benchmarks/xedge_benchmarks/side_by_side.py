@@ -25,7 +25,7 @@ import numpy as np
 from xedge.errors import ConfigError, EngineRunError
 from xedge.machine import read_machine
 from xedge.provenance import installed_versions
-from xedge_benchmarks.child import Child, Failure, Limits, one_line, peak_mib
+from xedge_benchmarks.child import Child, Failure, Limits, one_line, own_peak_mib
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import work_told
 from xedge_benchmarks.hosts import HOSTS, chosen_hosts
@@ -87,7 +87,7 @@ class Ready:
     load_s: float
     first_ms: float
     processor_s: float
-    peak_mib: int | None
+    peak_mib: float | None
     sha256: str
     versions: Mapping[str, str]
 
@@ -296,7 +296,8 @@ def serve(pipe: Connection, host: str, name: str, file: str, threads: int | None
     first_ms = (time.perf_counter() - loaded) * 1e3
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
     versions = installed_versions(rival.libraries)
-    pipe.send(Ready(loaded - begin, first_ms, time.process_time(), peak_mib(), digest, versions))
+    spent, peak = time.process_time(), own_peak_mib()
+    pipe.send(Ready(loaded - begin, first_ms, spent, peak, digest, versions))
     while True:
         pipe.recv()
         run()

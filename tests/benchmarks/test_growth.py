@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import xedge_benchmarks.growth
 from click.testing import CliRunner
-from xedge_benchmarks.child import Limits
-from xedge_benchmarks.growth import AXES, QUICKLY, GrowthSettings, bench_growth, own_peak_mib
+from xedge_benchmarks.child import Limits, own_peak_mib
+from xedge_benchmarks.growth import AXES, QUICKLY, GrowthSettings, bench_growth
 
 from xedge.bundle import open_bundle
 from xedge.cli import main
