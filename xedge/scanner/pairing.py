@@ -40,7 +40,8 @@ MOST_LINES: Final = 256
 """Lines of a strip that are taken at a time."""
 
 JUMP_STRIPS: Final = 3
-"""Strips in a row beyond a jump of the encoder that are not believed."""
+"""Strips in a row beyond a jump of the encoder that are not believed: one that errs would put its
+lines in rows of another place, and nobody would know that this view did not see it."""
 
 
 class Drop(str, enum.Enum):
@@ -206,11 +207,9 @@ class Pairing:
         raw = memory.unwrapped(strip.encoder)
         if memory.repeats(strip) and int(raw[0]) <= memory.furthest:
             return Drop.REPEATED
-        # An encoder that errs far ahead would leave all other views behind for ever.
-        ahead = int(raw.max()) - memory.furthest
-        memory.jumps = (
-            memory.jumps + 1 if ahead > 2 * self._slack + 2 * len(strip) * self._line else 0
-        )
+        # Beyond the slack it would leave all other views behind for ever, lost lines or not.
+        ahead = int(raw.max()) - memory.furthest > 2 * self._slack + 2 * len(strip) * self._line
+        memory.jumps = memory.jumps + 1 if ahead or memory.jumped(strip, raw, self._line) else 0
         return Drop.JUMPED if 0 < memory.jumps <= JUMP_STRIPS else None
 
     # Rows

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.scanner.flatfield import Mask
-from xedge.scanner.intake import COUNTER_PERIOD, wrapped
+from xedge.scanner.intake import COUNTER_PERIOD, FAR, wrapped
 from xedge.types import I64, U16, Strip
 
 
@@ -114,6 +114,23 @@ class ViewMemory:
         if self._counter is None:
             return False
         return bool(wrapped(strip.first_line - self._counter, COUNTER_PERIOD) < 0)
+
+    def jumped(self, strip: Strip, raw: I64, line: float) -> bool:
+        """True when the encoder moved as no belt does from one line to the next that came.
+
+        Args:
+            strip: The strip.
+            raw: Its encoder, as of `unwrapped`.
+            line: Counts from one line to the next.
+        """
+        gap = 0
+        if self._counter is not None:
+            gap = int(wrapped(strip.first_line - self._counter, COUNTER_PERIOD))
+        steps = np.abs(np.diff(raw, prepend=np.int64(self._raw))) / line
+        # The belt may have gone either way while lines were lost; how many a counter that starts
+        # anew does not say.
+        steps[0] = steps[0] - gap if gap >= 0 else 0.0
+        return bool(steps.max() > FAR + 1)
 
     def append(self, strip: Strip, line: float) -> int:
         """Take a strip; how many of its lines show a place again, for the belt stood."""

@@ -228,6 +228,27 @@ def test_an_encoder_that_errs_once_leaves_no_view_behind() -> None:
     assert places.max() < 1000
 
 
+@pytest.mark.parametrize("offsets", [(0, 0), (0, 75), (40, 0)])
+@pytest.mark.parametrize("errs", [0, 1])
+@pytest.mark.parametrize("by", [100, 20, -20, -50, -500])
+def test_lines_of_an_encoder_that_errs_are_at_no_other_place(offsets, errs, by) -> None:
+    feeds = feeds_of(offsets, np.arange(960), size=16)
+    feeds[errs][20] = replace(feeds[errs][20], encoder=feeds[errs][20].encoder + by)
+    pairing = Pairing(plans(offsets), 1.0)
+    _, there = taken_apart(paired(pairing, feeds), offsets)  # nothing is where it was not seen
+    assert pairing.books[errs].dropped[Drop.JUMPED] == 16
+    assert there[1 - errs][:800].all()
+
+
+def test_an_encoder_that_jumps_for_good_is_believed_after_some_strips() -> None:
+    belt = np.concatenate([np.arange(480), np.arange(500, 1100)])
+    pairing = Pairing(plans((0, 0)), 1.0)
+    places, there = taken_apart(paired(pairing, feeds_of((0, 0), belt, size=16)), (0, 0))
+    assert [books.dropped for books in pairing.books] == [{Drop.JUMPED: 48}] * 2
+    assert places[-1] == 1099
+    assert (there[0] & there[1]).all()
+
+
 def test_strips_that_cannot_be_of_a_view_are_dropped_by_cause() -> None:
     feeds = feeds_of((0, 0), np.arange(320))
     feeds[0].insert(5, feeds[0][4])
