@@ -37,6 +37,18 @@ def test_a_vendor_finds_what_is_installed(build, run, repository, tmp_path) -> N
 
 
 @pytest.mark.full
+def test_a_cross_build_for_arm_passes_its_tests(cmake, run, repository) -> None:
+    """On QEMU, without an engine but the null one: the library and the boundary."""
+    for program, package in (("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu"),
+                             ("qemu-aarch64-static", "qemu-user-static")):  # fmt: skip
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program} (on Debian: apt-get install {package})")
+    cmake("aarch64")
+    names = "header|api|wrapper|threads|bundle|signing-without-openssl|symbols"
+    run("ctest", "--preset", "aarch64", "-R", f"^({names})$", cwd=repository / "cmake")
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("preset", ["asan", "tsan"])
 def test_sanitizers_find_nothing(cmake, run, repository, preset) -> None:
     cmake(preset)
