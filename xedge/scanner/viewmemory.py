@@ -224,10 +224,13 @@ class ViewMemory:
         if place is not None:
             near = held >= place
             spare = max(spare, int(np.argmax(near)) if near.any() else len(held))
-        if leading:
-            spare = min(spare, self._cursor - self._start)
+        if leading:  # its next lines wait for other views: on a belt that rocks, without end
+            spare = max(min(spare, self._cursor - self._start), len(held) - self._room * 3 // 2)
         gone = slice(self._start, self._start + spare)
         unused = int(np.count_nonzero(~self._used[gone]))
         self._start += spare
-        self._cursor = max(self._cursor, self._start)
+        if (skipped := self._start - self._cursor) > 0:
+            self._cursor = self._start
+            if leading and self.waits:  # to who takes the rows they never came
+                self._missing[self._start] += skipped
         return unused

@@ -218,6 +218,24 @@ def test_a_belt_that_rolls_back_shows_the_same_places_again() -> None:
     assert np.isin(np.arange(600), places).all()
 
 
+@pytest.mark.parametrize(("offsets", "silent"), [((0, 50), 0), ((0, 50), 1), ((0, 0), 1)])
+def test_a_belt_that_rocks_before_a_silent_view_is_not_kept_without_end(offsets, silent) -> None:
+    rocking = 400 + np.arange(12_000) % 2
+    belt = np.concatenate([np.arange(400), rocking, np.arange(402, 900)])
+    feeds = feeds_of(offsets, belt)
+    feeds[silent] = [s for s in feeds[silent] if not 384 <= s.first_line - 7 * silent < 12_400]
+    pairing, held = Pairing(plans(offsets), 1.0), 0
+    rows = []
+    for strip, view in sorted(((s, v) for v, feed in enumerate(feeds) for s in feed),
+                              key=lambda one: (one[0].captured_ns, one[1])):  # fmt: skip
+        rows += pairing.take(view, strip)
+        held = max(held, *(books.held for books in pairing.books))
+        assert all(books.balanced for books in pairing.books)
+    assert held < 3000
+    _, there = taken_apart(rows, offsets)
+    assert (there[0] & there[1])[-100:].all(), "the view is there again"
+
+
 def test_an_encoder_that_errs_once_leaves_no_view_behind() -> None:
     feeds = feeds_of((0, 20), np.arange(960))
     feeds[0][10] = replace(feeds[0][10], encoder=feeds[0][10].encoder + 100_000)
