@@ -54,6 +54,13 @@ def open_feeds(
             if isinstance(feed.flat_field, tuple):
                 raise ConfigError(f"view {number} has views of its own",
                                   remedy="Make each a source")  # fmt: skip
+        views = [_View(feed) for feed in feeds]
+        if len({view.live for view in views}) > 1:  # their times are of different clocks
+            raise ConfigError(
+                "views that are live and others cannot be brought together",
+                expected="strips that all say `live`, as a ring's do, or none",
+                found=", ".join("live" if view.live else "not live" for view in views),
+            )
         changes: dict[str, Any] = {}
         for feed in feeds:
             changes |= feed.changes
@@ -69,7 +76,7 @@ def open_feeds(
         )
         # Each view has windows of its own.
         changes.setdefault("max_queued_windows", len(feeds) * usual.max_queued_windows)
-        paired = PairedSource([_View(feed) for feed in feeds], pairing, tell)
+        paired = PairedSource(views, pairing, tell)
         stack.pop_all()
         return Feed(
             paired, tuple(views_of(feed.flat_field)[0] for feed in feeds), counts, paired.close,

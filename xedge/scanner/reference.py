@@ -3,7 +3,7 @@
 A tube's output moves from line to line, and by some per cent while it warms up. The level of a line
 is the median over the elements of a span, and of several spans the brightest: what hangs into one
 of them can only darken it. A level taken too high makes a line darker, which is no way to hide
-matter.
+matter. Of one span alone the level is taken too low, and the line made lighter.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ def test_what_is_opened_is_closed_and_what_a_view_needs_is_kept(vendor) -> None:
     ("changes", "found"),
     [
         ({"counts_per_mm": 2.1}, "must read one encoder.*found 2.1 of view 2"),
+        ({"strips": types.SimpleNamespace(live=True)}, "live and others.*not live, live"),
         ({"flat_field": (plain_flat_field(8), plain_flat_field(8))}, "view 2 has views of its own"),
     ],
 )
