@@ -132,7 +132,7 @@ def _read(source: LineSource) -> Iterator[Strip | str | None]:
             # One view must not be ahead by a long strip before the others have their turn.
             yield from parts_of(strip, PART_LINES, before_ns)
             before_ns = strip.captured_ns
-    except Exception as raised:  # a vendor's code: the other views go on
+    except (Exception, SystemExit) as raised:  # a vendor's code: the other views go on
         own = isinstance(raised, XedgeError)
         error = str(raised) if own else f"{type(raised).__name__}: {raised}"
     yield error

@@ -197,6 +197,23 @@ def test_a_source_that_raises_is_a_view_that_ended_and_said() -> None:
     assert told == ["view 2 failed, no bag is cleared without it: OSError: the cable is out"]
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_views_whose_code_exits_have_ended_and_said(live) -> None:
+    class Exiting(View):
+        def __iter__(self):
+            yield next(super().__iter__())
+            raise SystemExit(3)
+
+    told = []
+    sources = [Exiting(0, []), Exiting(1, [])]
+    for source in sources:
+        source.live = live
+    pairing = Pairing([ViewPlan(WIDTHS[v], OFFSETS[v]) for v in range(2)], 1.0)
+    list(PairedSource(sources, pairing, told.append))  # comes to an end
+    assert sorted(told) == [f"view {k} failed, no bag is cleared without it: SystemExit: 3"
+                            for k in (1, 2)]  # fmt: skip
+
+
 def test_a_view_that_falls_behind_is_said_once() -> None:
     told = []
     sources = [View(0, []), View(1, [], [(200, 500)])]
