@@ -36,6 +36,34 @@ def test_a_vendor_finds_what_is_installed(build, run, repository, tmp_path) -> N
     run("cc", source, *flags.split(), "-o", tmp_path / "by-pkg-config")
 
 
+def test_an_unpacked_archive_serves_both_libraries(build, run, repository, tmp_path) -> None:
+    """In a program of C, linked with the shared and with the static library."""
+    run("cpack", "--config", build / "CPackConfig.cmake", "-B", tmp_path / "packed")
+    (archive,) = (tmp_path / "packed").glob("*.tar.gz")
+    run("tar", "-xzf", archive, "-C", tmp_path)
+    (prefix,) = tmp_path.glob("xedge-*")
+    vendor = tmp_path / "vendor"
+    vendor.mkdir()
+    shutil.copy(repository / "cmake" / "examples" / "detect.c", vendor)
+    (vendor / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.25)\nproject(vendor LANGUAGES C)\n"
+        "find_package(xedge 0.1 REQUIRED)\n"
+        "foreach(kind xedge static)\n"
+        "  add_executable(with_${kind} detect.c)\n"
+        "  target_link_libraries(with_${kind} PRIVATE xedge::${kind})\n"
+        "endforeach()\n"
+    )
+    run("cmake", "-S", vendor, "-B", vendor / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", vendor / "build")
+    bundle = repository / "xedge" / "bundles" / "default.xedge"
+    needs = {}
+    for kind in ("xedge", "static"):
+        program = vendor / "build" / f"with_{kind}"
+        assert run(program, bundle).strip()
+        needs[kind] = "libxedge" in run("ldd", program)
+    assert needs == {"xedge": True, "static": False}
+
+
 @pytest.mark.full
 def test_a_cross_build_for_arm_passes_its_tests(cmake, run, repository) -> None:
     """On QEMU, without an engine but the null one: the library and the boundary."""
