@@ -62,8 +62,12 @@ def open_feeds(
                 found=", ".join("live" if view.live else "not live" for view in views),
             )
         changes: dict[str, Any] = {}
-        for feed in feeds:
-            changes |= feed.changes
+        for number, feed in enumerate(feeds, 1):
+            for name, value in feed.changes.items():
+                if changes.setdefault(name, value) != value:
+                    raise ConfigError(f"the views of a lane need {name} otherwise",
+                                      expected=f"{changes[name]}, as of those before",
+                                      found=f"{value} of view {number}")  # fmt: skip
         usual = LaneConfig()
         pairing = Pairing(
             [

@@ -148,7 +148,6 @@ class Follower:
     Attributes:
         flat_field: The correction in force.
         version: How often it has changed.
-        wanted: Why a new correction should be made; empty while none need be.
         news: What has happened since they were last taken.
     """
 
@@ -156,7 +155,7 @@ class Follower:
         self._made, self._config = made, config
         self.flat_field = made
         self.version = 0
-        self.wanted = ""
+        self._wants: dict[str, str] = {}  # of air, and of dark: the one says nothing of the other
         self.news: list[CorrectionNews] = []
         shape = made.offset.shape
         self._living: Mask = ~made.dead
@@ -180,6 +179,11 @@ class Follower:
         """What the correction in force takes for air, as a share of the air run's, low and high."""
         low, high = (float(np.median(row)) for row in self._applied)
         return low, high
+
+    @property
+    def wanted(self) -> str:
+        """Why a new correction should be made; empty while none need be."""
+        return "; ".join(self._wants[name] for name in sorted(self._wants))
 
     # Air
 
@@ -226,9 +230,9 @@ class Follower:
             self._doubted += 1
             if self._doubted == DOUBTED_BLOCKS:
                 low, high = (100 * (1 + float(np.median(row))) for row in mean)
-                self._want(f"idle lines read {low:.1f} % (low) and {high:.1f} % (high) of the air "
-                           f"of the correction, and {int(odd.sum())} elements are beyond what is "
-                           "followed: clear the belt, or make a new correction")  # fmt: skip
+                self._want("air", f"idle lines read {low:.1f} % (low) and {high:.1f} % (high) of "
+                           f"the air of the correction, and {int(odd.sum())} elements are beyond "
+                           "what is followed: clear the belt, or make a new correction")  # fmt: skip
             return
         self._doubted = 0
         step = self._config.step
@@ -239,11 +243,11 @@ class Follower:
         found = self._odd_blocks >= FOUND_BLOCKS
         found |= self._found & (self._sound_blocks < FOUND_BLOCKS)
         if max(map(longest_run, found | self._made.dead)) > MAX_ADJACENT_DEAD:
-            self._want(f"more than {MAX_ADJACENT_DEAD} neighbouring elements are dead, noisy, or "
-                       "beyond what is followed: make a new correction")  # fmt: skip
+            self._want("air", f"more than {MAX_ADJACENT_DEAD} neighbouring elements are dead, "
+                       "noisy, or beyond what is followed: make a new correction")  # fmt: skip
             found = self._found
         else:
-            self.wanted = ""
+            self._wants.pop("air", None)
         drifted = np.abs(self._air / self._applied - 1.0) >= IN_FORCE
         if (found != self._found).any():
             self._found = found
@@ -278,9 +282,10 @@ class Follower:
         odd = np.abs(mean - self._made.offset) * self._scale > DARK_LIMIT
         odd &= self._living
         if odd.sum(axis=1).max() > self._few:
-            self._want(f"the dark reads otherwise than in the dark run at {int(odd.sum())} "
+            self._want("dark", f"the dark reads otherwise than in the dark run at {int(odd.sum())} "
                        "elements: make a new correction")  # fmt: skip
             return
+        self._wants.pop("dark", None)
         taken = self._living & ~odd
         self._offset[taken] = mean[taken]
         moved = np.abs(self._offset - self.flat_field.offset) * self._scale
@@ -305,10 +310,10 @@ class Follower:
             "air_low": low, "air_high": high, "found_dead": int(self._found.sum()),
         }))  # fmt: skip
 
-    def _want(self, why: str) -> None:
-        if not self.wanted:
+    def _want(self, what: str, why: str) -> None:
+        if what not in self._wants:
             self.news.append(CorrectionNews("recalibrate", {"error": why}))
-        self.wanted = why
+        self._wants[what] = why
 
 
 def _out_of_proportion(spread: F64, scale: F64) -> Mask:

@@ -87,12 +87,13 @@ def test_what_is_opened_is_closed_and_what_a_view_needs_is_kept(vendor) -> None:
     [
         ({"counts_per_mm": 2.1}, "must read one encoder.*found 2.1 of view 2"),
         ({"strips": types.SimpleNamespace(live=True)}, "live and others.*not live, live"),
+        ({"changes": {"direction": -1}}, "direction otherwise.*1.*found -1 of view 2"),
         ({"flat_field": (plain_flat_field(8), plain_flat_field(8))}, "view 2 has views of its own"),
     ],
 )
 def test_views_that_do_not_fit_together_are_refused_and_closed(vendor, changes, found) -> None:
     closed = []
-    one = vendor("one", close=lambda: closed.append(1))
+    one = vendor("one", close=lambda: closed.append(1), changes={"direction": 1})
     two = vendor("two", close=lambda: closed.append(2), **changes)
     with pytest.raises(ConfigError, match=found):
         open_feeds([one, two], PITCH_MM)

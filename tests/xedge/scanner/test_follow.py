@@ -198,6 +198,14 @@ def test_a_dark_that_is_far_off_is_refused_and_said() -> None:
     dark(follower, ENOUGH, OFFSET + 2 * DARK_LIMIT * CONTRAST)
     assert follower.version == 0
     assert "dark" in follower.wanted
+    show(follower, 640)  # sound air says nothing of the dark
+    assert "dark" in follower.wanted
+    follower.lit()
+    dark(follower, ENOUGH, OFFSET + 2 * DARK_LIMIT * CONTRAST)
+    assert [news.kind for news in follower.news] == ["recalibrate"], "said once"
+    follower.lit()
+    dark(follower, ENOUGH, OFFSET)
+    assert follower.wanted == ""
 
 
 def test_lines_with_rays_in_them_are_no_dark() -> None:
