@@ -232,7 +232,7 @@ class Follower:
                 low, high = (100 * (1 + float(np.median(row))) for row in mean)
                 self._want("air", f"idle lines read {low:.1f} % (low) and {high:.1f} % (high) of "
                            f"the air of the correction, and {int(odd.sum())} elements are beyond "
-                           "what is followed: clear the belt, or make a new correction")  # fmt: skip
+                           "what is followed: clear the belt or make a new correction")  # fmt: skip
             return
         self._doubted = 0
         step = self._config.step
