@@ -8,6 +8,7 @@ PLC's own cycle, which adds up to one of its scans, is not in the figures, and n
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,19 @@ PATIENCE_S: Final = 30.0
 WARM_UP: Final = 20
 
 LINK: Final = LinkConfig(valid_counts=4000, beat_s=0.2, poll_s=POLL_S, plc_limit_s=PATIENCE_S)
+
+
+def own_bus_file(folder: Path) -> Path:
+    """A new lane's file in a folder: one Modbus client, and a port of this machine for its PLC."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = folder / "lane.toml"
+    path.write_text(
+        '[source]\nkind = "simulated"\n\n[[bus]]\nkind = "modbus"\nrole = "client"\n'
+        f"port = {port}\ntimeout_s = 10\n\n[control]\nplc_limit_s = 10\n",
+        encoding="utf-8",
+    )
+    return path
 
 
 def bench_buses(

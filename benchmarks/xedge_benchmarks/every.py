@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from xedge.machine import read_machine
@@ -24,8 +23,6 @@ GPU: Final = "GPU"
 MEASURED: Final = "measured"
 NOT_MEASURED: Final = "not measured"
 FAILED: Final = "FAILED"
-BUS_FILE: Final = "BUS-FILE"
-"""In arguments, stands for a lane's file with one bus, played on this machine."""
 
 QUICK_S: Final = 180.0
 FULL_S: Final = 4 * 3600.0
@@ -75,7 +72,7 @@ STEPS: Final = (
     _step("lane", "", "--quick --speed 0.5 --speed 2.5"),
     _step("growth", "", "--quick"),
     _step("accuracy", "", "--bags 20"),
-    _step("buses", f"{BUS_FILE} --rounds 1000", f"{BUS_FILE} --rounds 100", "pymodbus"),
+    _step("buses", "--rounds 1000", "--rounds 100", "pymodbus"),
     _step("speed start", "", "--rounds 3", "onnxruntime"),
     _step("contenders", "", "--quick", "torch", "onnx"),
     _step("contenders --gpu", "", "--quick", GPU, "torch"),
@@ -158,14 +155,3 @@ def command(args: Sequence[str], limit_s: float) -> str:
     if code < 0:
         return f"its process was ended by {signal.Signals(-code).name}"
     return f"exit status {code}" if code else ""
-
-
-def bus_file(folder: Path, port: int) -> Path:
-    """A lane's file with one Modbus client, whose server is played on this machine."""
-    path = folder / "lane.toml"
-    path.write_text(
-        '[source]\nkind = "simulated"\n\n[[bus]]\nkind = "modbus"\nrole = "client"\n'
-        f"port = {port}\ntimeout_s = 10\n\n[control]\nplc_limit_s = 10\n",
-        encoding="utf-8",
-    )
-    return path

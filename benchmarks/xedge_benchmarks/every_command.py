@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 from rich.console import Console
@@ -13,13 +11,11 @@ from rich.table import Table
 
 from xedge_benchmarks.command_record import bundle_options
 from xedge_benchmarks.every import (
-    BUS_FILE,
     FAILED,
     FULL_S,
     QUICK_S,
     STEPS,
     Outcome,
-    bus_file,
     command,
     lacking,
     run_all,
@@ -73,31 +69,22 @@ def every(
             if key in takes and value:
                 yield from (flag,) if value is True else (flag, str(value))
 
-    with TemporaryDirectory() as folder:
-        file = str(bus_file(Path(folder), _free_port()))
-        chosen = []
-        for step in STEPS:
-            args = step.args(quick=quick)
-            if args is not None and step.name in (only or {s.name for s in STEPS}):
-                args = tuple(file if arg == BUS_FILE else arg for arg in args)
-                chosen.append((step.name, (*args, *options(args[0])), lacking(step)))
-        if out is None and not scratch:  # other records are not the ones that it shows
-            chosen.append((REPORT, (REPORT,), ""))
-        limit = QUICK_S if quick else FULL_S
-        outcomes = []
-        for outcome in run_all(chosen, lambda args: command(args, limit), console.print):
-            outcomes.append(outcome)
-            if outcome.why:
-                console.print(f"{outcome.step}: {outcome.result}: {outcome.why}")
+    chosen = []
+    for step in STEPS:
+        args = step.args(quick=quick)
+        if args is not None and step.name in (only or {s.name for s in STEPS}):
+            chosen.append((step.name, (*args, *options(args[0])), lacking(step)))
+    if out is None and not scratch:  # other records are not the ones that it shows
+        chosen.append((REPORT, (REPORT,), ""))
+    limit = QUICK_S if quick else FULL_S
+    outcomes = []
+    for outcome in run_all(chosen, lambda args: command(args, limit), console.print):
+        outcomes.append(outcome)
+        if outcome.why:
+            console.print(f"{outcome.step}: {outcome.result}: {outcome.why}")
     _print(outcomes, console)
     if any(outcome.result == FAILED for outcome in outcomes):
         raise SystemExit(1)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 def _print(outcomes: Sequence[Outcome], console: Console) -> None:

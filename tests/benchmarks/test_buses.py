@@ -33,3 +33,11 @@ def test_a_record_has_the_times_of_every_bus(tmp_path: Path, role: str) -> None:
     arguments[-1] = str(tmp_path / "second")  # two records of one second have one name
     done = CliRunner().invoke(buses, arguments, catch_exceptions=False)
     assert "and back: p50" in done.output
+
+
+def test_without_a_file_it_plays_one_bus(tmp_path: Path) -> None:
+    pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
+    arguments = ["--rounds", "2", "--scratch", "--json", "--out", str(tmp_path)]
+    done = CliRunner().invoke(buses, arguments, catch_exceptions=False)
+    (row,) = json.loads(done.stdout)["results"]["buses"]
+    assert row["bus"].startswith("modbus client 127.0.0.1:")
