@@ -72,7 +72,8 @@ def bench_engines(
     return new_record(
         "engines",
         models=bundle_digests(bundle),
-        settings=dataclasses.asdict(settings),
+        # A run of some engines is another question than a run of all.
+        settings=dataclasses.asdict(settings) | ({"engines": list(names)} if names else {}),
         results={"engines": summaries, "not_measured": absent, "work": work_told(model)},
         conditions=watch.conditions,
     )

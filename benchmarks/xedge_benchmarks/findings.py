@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from xedge_benchmarks.limits import MEMORY, Reached, best_rows, reached
+from xedge_benchmarks.percentiles import needed
 from xedge_benchmarks.record import Json
 
 MISSING: Final = "not measured"
@@ -74,7 +75,7 @@ def between(ends: Any) -> str:
 
 def _engines(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     for row in content["results"]["engines"]:
-        text = f"{milliseconds(row['median_ms'])} (p99 {number(row['p99_ms'])})"
+        text = f"{milliseconds(row['median_ms'])} ({_tail(row)})"
         yield Finding(row["name"], text, _of_median(row), _share(row["name"], shares))
 
 
@@ -109,8 +110,15 @@ def _contenders(content: Json, shares: Mapping[str, Reached]) -> Iterator[Findin
 
 
 def _algebra(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
-    for row in content["results"]["graphs"]:
-        yield Finding(row["name"], f"{milliseconds(row['median_ms'])}, × {row['ratio']:.2f}",
+    settings, rows = content["settings"], content["results"]["graphs"]
+    clock = "processor time " if settings["clock"] == "cpu" else ""
+    first = f"{settings['plain']} alone" if settings["plain"] else rows[0]["name"]
+    for row in rows:
+        name = first if row is rows[0] else row["name"]
+        text = f"{clock}{milliseconds(row['median_ms'])}"
+        if row is not rows[0]:
+            text += f", × {row['ratio']:.2f} of {first}"
+        yield Finding(f"{settings['recipe']}, {settings['engine']}: {name}", text,
                       between((row["ratio_low"], row["ratio_high"])))  # fmt: skip
 
 
@@ -221,6 +229,14 @@ def _energy(content: Json) -> Iterator[Finding]:
         for rail, span in told.get("watts", {}).items():
             joules = span["mean"] * told["seconds"] / bags
             yield Finding(f"energy, {rail}", f"{number(joules)} J a bag, {number(span['mean'])} W")
+
+
+def _tail(row: Json) -> str:
+    """The highest percentile that so many rounds bound, or else the greatest sample."""
+    for name in ("p99", "p90"):
+        if row["rounds"] >= needed(name):
+            return f"{name} {number(row[f'{name}_ms'])}"
+    return f"max {number(row['max_ms'])}"
 
 
 def _of_median(row: Json) -> str:

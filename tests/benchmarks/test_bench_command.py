@@ -39,7 +39,8 @@ def test_engines(quick_bundle_path: Path, bundle: Bundle, tmp_path: Path) -> Non
     assert (first["name"], second["name"]) == ("onnxruntime", "openvino")
     assert first["ratio"] == 1.0
     assert 0 < second["min_ms"] <= second["median_ms"] <= second["max_ms"]
-    assert record["settings"] == {"rounds": 3, "warmup": 1, "bags": 1, "seed": 1, "threads": 1}
+    assert record["settings"] == {"rounds": 3, "warmup": 1, "bags": 1, "seed": 1, "threads": 1,
+                                  "engines": ["onnxruntime", "openvino"]}  # fmt: skip
     assert record["models"] == {
         "darkest-pixels": hashlib.sha256(bundle.model()).hexdigest(),
         "bundle": bundle.sha256,

@@ -105,9 +105,29 @@ def test_energy_a_bag() -> None:
     assert findings(belt, None)[-1].result == "30 J a bag, 6 W"
 
 
+@pytest.mark.parametrize(("rounds", "tail"), [(367, "p90 3"), (368, "p99 4"), (35, "max 5")])
+def test_engines_quote_the_percentile_that_their_rounds_bound(rounds: int, tail: str) -> None:
+    row = {"name": "a", "rounds": rounds, "median_ms": 2.0, "p90_ms": 3.0, "p99_ms": 4.0,
+           "max_ms": 5.0}  # fmt: skip
+    (found,) = findings(record("engines", {"engines": [row]}), None)
+    assert found.result == f"2 ms ({tail})"
+
+
+@pytest.mark.parametrize(("clock", "said"), [("cpu", "processor time 3 ms"), ("wall", "3 ms")])
+def test_passes_say_of_what_graph_and_by_which_clock(clock: str, said: str) -> None:
+    rows = [{"name": name, "median_ms": ms, "ratio": ms / 2, "ratio_low": 1.0, "ratio_high": 2.0}
+            for name, ms in (("plain", 2.0), ("as traced", 3.0))]  # fmt: skip
+    settings = {"recipe": "chr", "plain": "backbone", "engine": "openvino", "clock": clock}
+    first, second = findings(record("algebra", {"graphs": rows}, **settings), None)
+    assert first.label == "chr, openvino: backbone alone"
+    assert (second.label, second.result) == (
+        "chr, openvino: as traced", f"{said}, × 1.50 of backbone alone"
+    )  # fmt: skip
+
+
 def test_shares_stand_beside() -> None:
     work = {"operations": {"float32": 10e9}, "bytes": 1e9}
-    row = {"name": "openvino", "median_ms": 200.0, "p99_ms": 300.0}
+    row = {"name": "openvino", "rounds": 400, "median_ms": 200.0, "p99_ms": 300.0}
     peaks = {"rows": [{"device": "cpu", "threads": 1, "arithmetic": "float32", "best": 100.0}]}
     content = record("engines", {"engines": [row], "work": work}, threads=1)
     (found,) = findings(content, peaks)

@@ -27,8 +27,8 @@ def keep(folder: Path, kind: str, results: dict[str, Any], second: int, **settin
 
 
 def engines(median: float) -> dict[str, Any]:
-    row = {"name": "openvino", "median_ms": median, "p99_ms": median,
-           "median_ms_low": median - 1, "median_ms_high": median + 1}  # fmt: skip
+    row = {"name": "openvino", "rounds": 368, "median_ms": median,
+           "p99_ms": median, "median_ms_low": median - 1, "median_ms_high": median + 1}  # fmt: skip
     work = {"operations": {"float32": 10_000_000_000}, "bytes": 10_000_000}
     return {"engines": [row], "not_measured": {}, "work": work}
 
