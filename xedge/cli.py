@@ -38,7 +38,7 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
         "faster_coco_eval": "train",
         "jinja2": "report",
         "lightning_fabric": "train",
-    "mlperf_loadgen": "loadgen",
+        "mlperf_loadgen": "loadgen",
         "onnx": "export",
         "onnx_ir": "export",
         "onnxruntime": "ort",

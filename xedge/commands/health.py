@@ -12,6 +12,7 @@ from xedge.commands.engine import EngineState
 from xedge.control.link import LinkStatus
 from xedge.lane.config import FULL
 from xedge.lane.vitals import StageState, Vitals
+from xedge.scanner.pairing import ViewBooks
 
 LAST_ERRORS: Final = 10
 
@@ -45,6 +46,7 @@ def health_of(
     engines: Mapping[str, EngineState],
     links: Sequence[LinkStatus],
     journal: bool,
+    views: Sequence[ViewBooks] = (),
 ) -> Health:
     """How a lane is now.
 
@@ -55,6 +57,7 @@ def health_of(
         engines: Its engines by rung of the ladder, once there are some.
         links: Its buses.
         journal: Whether it keeps a journal.
+        views: What becomes of the lines of each view, where there are several.
     """
     stages = vitals.stages
     ledger = vitals.ledger
@@ -83,7 +86,12 @@ def health_of(
             ],
         },
     }  # fmt: skip
-    return Health(_problems(state, vitals, stages, engines, links), figures)
+    lost = [
+        f"view {number} gives no lines, or late ones: no bag is cleared without it"
+        for number, books in enumerate(views, 1)
+        if books.lost
+    ]
+    return Health((*_problems(state, vitals, stages, engines, links), *lost), figures)
 
 
 def _problems(

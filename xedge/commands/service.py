@@ -283,7 +283,7 @@ class Service:
         lane = self._file.lane
         return health_of(lane.name, self._state, self._steering.vitals,
                          self._engine_states(), links,
-                         journal=lane.journal is not None)  # fmt: skip
+                         journal=lane.journal is not None, views=self._views)  # fmt: skip
 
     def _await_plcs(self) -> None:
         """Return when every PLC was heard and lets the lane run, or `stop` was called."""

@@ -77,12 +77,14 @@ class ViewBooks:
         paired: Lines that are part of a row.
         held: Lines that are not settled yet; 0 at the end.
         dropped: Lines that are in no row, by cause.
+        lost: True while rows are made without this view, for it is behind or has ended.
     """
 
     lines_in: int = 0
     paired: int = 0
     held: int = 0
     dropped: dict[Drop, int] = field(default_factory=dict)
+    lost: bool = False
 
     def drop(self, cause: Drop, lines: int) -> None:
         """Count lines that are in no row."""
@@ -317,7 +319,9 @@ class Pairing:
             keep, leader = np.inf, None
         elif self._furthest is not None:
             keep = self._furthest - KEPT_LINES * self._line
-        for memory, books in zip(self._views, self.books, strict=True):
+        behind = self.behind
+        for k, (memory, books) in enumerate(zip(self._views, self.books, strict=True)):
+            books.lost = keep != np.inf and (memory.ended or k in behind)
             books.drop(Drop.UNPAIRED, memory.forget_before(keep, memory is leader))
             books.held = memory.unused
 

@@ -15,6 +15,7 @@ from xedge.control.link import Link, LinkConfig, LinkStatus
 from xedge.lane.engine_process import ProcessState
 from xedge.lane.selftest import SelfTests
 from xedge.lane.vitals import Vitals
+from xedge.scanner.pairing import ViewBooks
 
 ENGINE = EngineState("fake 1", SelfTests(3, 1, time.monotonic()), ProcessState(
     True, 17, "fake 1", 2, 2, "it hung"))  # fmt: skip
@@ -48,6 +49,9 @@ def test_a_lane_that_does_its_work_is_good(link: LinkStatus) -> None:
 
 
 def test_each_problem_is_named(link: LinkStatus) -> None:
+    views = (ViewBooks(), ViewBooks(lost=True))
+    assert health(link, views=views).problems == (
+        "view 2 gives no lines, or late ones: no bag is cleared without it",)  # fmt: skip
     assert "not screening: starting" in health(link, state="starting", engines={}).problems[0]
     down = replace(ENGINE, process=replace(ENGINE.process, ready=False))
     assert "started again, because it hung" in health(link, engines={"full": down}).problems[0]

@@ -182,6 +182,12 @@ def test_a_view_that_dies_is_waited_for_a_little_and_the_others_go_on(dies) -> N
     np.testing.assert_array_equal(there[dies], places < last_seen)
     for k in {0, 1, 2} - {dies}:
         assert there[k].all()
+    assert [books.lost for books in pairing.books] == [k == dies for k in range(3)]
+    pairing.end(dies)
+    assert [books.lost for books in pairing.books] == [k == dies for k in range(3)]
+    for k in {0, 1, 2} - {dies}:
+        pairing.end(k)
+    assert not any(books.lost for books in pairing.books), "all have ended in good order"
 
 
 @pytest.mark.parametrize("back", [0, 1])
