@@ -2,11 +2,12 @@
 
 Nothing is typed by hand: of each machine and each thing that was measured the newest record is
 shown, and what has no record is "not measured". The table stands in a Markdown page between
-``<!-- benchmarks: all -->`` and ``<!-- end -->``.
+``<!-- benchmarks: all -->`` and ``<!-- end -->``; with ``headlines`` for ``all``, its main rows.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,10 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Benchmark to its title, in the order of the report."""
+HEADLINES: Final = (
+    "accuracy", "engines", "scenarios", "contenders", "speed-atss", "lane", "buses",
+)  # fmt: skip
+"""Benchmarks of the short table."""
 ABOVE: Final = "FASTER THAN THE PEAK, which only a busy machine has shown so far"
 MACHINES: Final[Mapping[str, Callable[[Json], bool]]] = MappingProxyType(
     {
@@ -72,6 +77,16 @@ class Section:
     findings: tuple[Finding, ...]
     charts: tuple[Chart, ...]
     caveats: str = ""
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether it belongs into the short table: the shipped bundle, as a lane is run."""
+        runs = self.stored.content["results"].get("runs", [])
+        return (
+            self.stored.benchmark in HEADLINES
+            and not self.stored.bundle
+            and all(run["beside"] == "nothing" for run in runs)
+        )
 
     @property
     def notes(self) -> str:
@@ -167,6 +182,15 @@ def _roofline(content: Json, peaks: Mapping[str, Any]) -> Chart | None:
     return Chart("Roofline: rows under the measured peak", svg) if svg else None
 
 
+def headlines(report: Report) -> Report:
+    """The rows of a report that a short table has."""
+    rest = {title for kind, title in TITLES.items() if kind not in HEADLINES}
+    return Report(
+        tuple(section for section in report.sections if section.is_headline),
+        tuple(what for what in report.missing if what not in rest),
+    )
+
+
 def markdown(report: Report, root: Path) -> str:
     """The table in Markdown, one row a record and one for each thing without.
 
@@ -179,7 +203,7 @@ def markdown(report: Report, root: Path) -> str:
     for section in report.sections:
         content = section.stored.content
         commit, date = content["code"]["commit"][:12], content["started_utc"][:10]
-        link = section.stored.path.resolve().relative_to(root.resolve()).as_posix()
+        link = Path(os.path.relpath(section.stored.path.resolve(), root.resolve())).as_posix()
         about = "; ".join(filter(None, [section.machine, section.notes]))
         cells = [section.title, _short(section.findings), about, f"[{date}, {commit}]({link})"]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")

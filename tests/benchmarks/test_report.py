@@ -149,6 +149,29 @@ def test_command_writes_and_checks(results: Path, tmp_path: Path) -> None:
     assert run(*arguments, "--check").exit_code == 1
 
 
+def test_the_short_table_has_the_main_rows_alone(results: Path, tmp_path: Path) -> None:
+    short, full = tmp_path / "README.md", tmp_path / "docs/all.md"
+    full.parent.mkdir()
+    short.write_text(PAGE.replace("all", "headlines"))
+    full.write_text(PAGE)
+    for name, beside in (("as it is run", "nothing"), ("beside", "thread")):
+        row = {"beside": beside, "speed_m_s": 0.5, "lanes": 1, "late": 0, "decisions": 1, "bags": 1,
+               "seconds": 2.0, "latency_ms": {"p50": 1.0, "max": 1.0}}  # fmt: skip
+        keep(results, "lane", {"runs": [row], "engine": name}, 20 + len(name), how=name)
+    pages = ("--page", short, "--page", full)
+    assert run("--results", results, *pages, "--html", tmp_path / "a.html").exit_code == 0
+    mine, every = short.read_text(), full.read_text()
+    assert "One window on every engine" in mine
+    assert "as it is run" in mine
+    assert "Anything on a Jetson" in mine
+    for what in ("beside", "measured peak", "Growth"):
+        assert what not in mine
+        assert what in every
+    assert "](../results/" in every
+    short.write_text(mine.replace("200 ms", "100 ms"))
+    assert run("--results", results, *pages, "--check").exit_code == 1
+
+
 def test_json(results: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(PAGE)
