@@ -169,11 +169,23 @@ def _lane(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
         yield Finding(
             f"{engine}, {run['speed_m_s']:g} m/s, lanes: {run['lanes']}{beside}",
             f"decision p50 {milliseconds(times['p50'])}, max {number(times['max'] or 0)}; "
-            f"{run['late']} late of {run['decisions']}; "
-            f"{run['bags'] / run['seconds'] * 3600:.0f} bags an hour",
+            f"{run['late']} late of {run['decisions']}; {_through(run)}",
             between((times.get("interval_95") or {}).get("p50")),
             main=run in (runs[0], runs[-1]),
         )
+
+
+def _through(run: Json) -> str:
+    """Bags an hour; where lines were lost a bag falls into several, and their number says nothing.
+
+    >>> _through({"bags": 2, "seconds": 60.0, "lines_in": 9, "lines_lost_by_cause": {}})
+    '120 bags an hour'
+    >>> _through({"bags": 5, "seconds": 60.0, "lines_in": 9, "lines_lost_by_cause": {"LATE": 3}})
+    'LOST 3 of 9 lines'
+    """
+    if lost := sum(run["lines_lost_by_cause"].values()):
+        return f"LOST {lost} of {run['lines_in']} lines"
+    return f"{run['bags'] / run['seconds'] * 3600:.0f} bags an hour"
 
 
 def _buses(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:

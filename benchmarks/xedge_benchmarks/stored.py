@@ -28,6 +28,10 @@ _NAMES: Final = (
 """Keys whose values tell the rows of a list apart."""
 
 
+_WHAT: Final = ("speed_m_s",)
+"""Settings that are numbers and yet say what is measured, not how long."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """A record and its file.
@@ -71,7 +75,8 @@ class Stored:
         what = {
             key: value
             for key, value in self.content["settings"].items()
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float))
+            if value is not None
+            and (key in _WHAT or isinstance(value, bool) or not isinstance(value, int | float))
         } | {"bundle": self.bundle}
         return self.machine, self.benchmark, json.dumps(what, sort_keys=True)
 

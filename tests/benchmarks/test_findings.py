@@ -40,6 +40,13 @@ def test_every_line_of_the_control_page_is_there(repository) -> None:  # type: i
     assert lines[0].result == "p50 0.89 ms (p99 5.22) to the PLC, 6.3 (11.6) and back"
 
 
+def test_bags_that_fell_apart_are_no_throughput(repository) -> None:  # type: ignore[no-untyped-def]
+    results = repository / "benchmarks/results/intel-xeon-processor-2-cores"
+    lines = findings(read_record(results / "2026-11-25T084129-lane-e32a430cc6f4.json"), None)
+    assert lines[0].result.endswith("0 late of 39; 2775 bags an hour")
+    assert lines[2].result.endswith("68 late of 108; LOST 6304 of 40832 lines")
+
+
 def test_scenarios_quote_their_own_figure() -> None:
     row = {"engine": "openvino", "quoted": "p90", "scenario": "single-stream", "steady": False,
            "latency_ms": times(40.0), "stages_ms": {}}  # fmt: skip

@@ -156,7 +156,8 @@ def test_the_short_table_has_the_main_rows_alone(results: Path, tmp_path: Path) 
     full.write_text(PAGE)
     for name, beside in (("as it is run", "nothing"), ("beside", "thread")):
         row = {"beside": beside, "speed_m_s": 0.5, "lanes": 1, "late": 0, "decisions": 1, "bags": 1,
-               "seconds": 2.0, "latency_ms": {"p50": 1.0, "max": 1.0}}  # fmt: skip
+               "seconds": 2.0, "lines_in": 9, "lines_lost_by_cause": {},
+               "latency_ms": {"p50": 1.0, "max": 1.0}}  # fmt: skip
         keep(results, "lane", {"runs": [row], "engine": name}, 20 + len(name), how=name)
     pages = ("--page", short, "--page", full)
     assert run("--results", results, *pages, "--html", tmp_path / "a.html").exit_code == 0

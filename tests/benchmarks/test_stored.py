@@ -97,3 +97,13 @@ def test_throttling_is_told(tmp_path: Path) -> None:
 def test_every_field_of_a_record_is_kept(tmp_path: Path) -> None:
     (found,) = stored_in(keep(tmp_path, "a"))
     assert {f.name for f in dataclasses.fields(BenchRecord)} < set(found.content)
+
+
+def test_another_speed_of_the_belt_is_another_thing(tmp_path: Path) -> None:
+    content = json.loads(keep(tmp_path, "a").read_text())
+    slow, fast, longer = (
+        Stored(tmp_path, content | {"settings": {"speed_m_s": speed, "bags": bags}})
+        for speed, bags in ((0.2, 10), (0.5, 10), (0.5, 99))
+    )
+    assert slow.subject != fast.subject
+    assert fast.subject == longer.subject
