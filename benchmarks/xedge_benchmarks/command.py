@@ -31,9 +31,9 @@ def bench() -> None:
 
     \b
     Examples:
+      xedge bench all --quick --scratch
       xedge bench engines
       xedge bench belt --speed 0.5
-      xedge bench accuracy --bags 500
     """  # noqa: D301  # click wants the character, not a backslash
 
 
