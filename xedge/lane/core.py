@@ -71,6 +71,7 @@ class LaneCore:
         self._seam: tuple[Bag | None, frozenset[Reason]] | None = None  # the part in front of it
         self._asked: set[tuple[int, int]] = set()  # windows not answered yet
         self._ended = False
+        self._flaw: Reason | None = None  # why some view does not see the newest lines
         self._line_clock = LineClock()
         self._deadlines = Deadlines(config)
         self._odometer, self._clock = self._deadlines.odometer, self._deadlines.clock
@@ -190,10 +191,15 @@ class LaneCore:
         """What corrected lines settle; bags in those that some view does not see are flagged."""
         pieces: tuple[Piece, ...] = ()
         for rows, flaw in self._detector.flaws(use):
+            if flaw is not self._flaw:  # once a stretch: a dead view would fill the journal
+                self._flaw = flaw
+                kind, reason = ("view-blind", flaw.name) if flaw else ("view-sees", "")
+                out.append(
+                    Note(kind, {"encoder": int(lines.encoder[rows.start]), "reason": reason})
+                )
             if flaw is None:
                 pieces += self._cutter.feed(lines[rows])
                 continue
-            out.append(Note("view-blind", {"lines": rows.stop - rows.start, "reason": flaw.name}))
             # In so few lines no bag begins and ends.
             step = self._config.cutter.min_gap_lines
             for at in range(rows.start, rows.stop, step):

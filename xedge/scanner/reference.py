@@ -3,7 +3,8 @@
 A tube's output moves from line to line, and by some per cent while it warms up. The level of a line
 is the median over the elements of a span, and of several spans the brightest: what hangs into one
 of them can only darken it. A level taken too high makes a line darker, which is no way to hide
-matter. Of one span alone the level is taken too low, and the line made lighter.
+matter. Of one span alone the level would be taken too low, and the line made lighter by whatever
+hangs there, so one alone is refused.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ class ReferenceElements:
 
     Args:
         flat_field: The correction as it was made.
-        spans: First and last element of each span.
+        spans: First and last element of each span, two or more.
 
     Raises:
-        ConfigError: When a span lies outside of the detector, or has too few living elements.
+        ConfigError: When there is one alone, or a span lies outside of the detector or has too few
+            living elements.
     """
 
     def __init__(self, flat_field: FlatField, spans: Spans) -> None:
+        if len(spans) < 2:
+            raise ConfigError("one span of reference elements cannot be trusted",
+                              expected="two or more in each view, at both sides of the tunnel",
+                              found=str(spans),
+                              remedy="Name another span, or none")  # fmt: skip
         self._spans = []
         for first, last in spans:
             if not 0 <= first <= last < flat_field.elements:

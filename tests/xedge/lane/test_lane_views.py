@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,14 +167,24 @@ def test_no_bag_is_cleared_that_a_view_did_not_see_whole(view, gone) -> None:
     assert len(seen) == 1, "the other views go on"
 
 
-def test_a_view_whose_tube_is_off_is_a_fault_of_the_detector_and_the_others_see() -> None:
+def test_a_view_whose_tube_is_off_is_a_fault_of_the_detector_and_the_others_see(
+    tmp_path: Path,
+) -> None:
     dark = [(60, 400, slice(0, WIDTHS[1]), 100)]
     things = [bag(100, 160, 0, 120) + bag(250, 300, 0), dark]
-    report, _, _ = lane(things)
+    with Journal(tmp_path / "j") as journal:
+        report, _, _ = lane(things, journal=journal)
     assert [d.verdict for d in report.decisions] == [Verdict.ALARM, Verdict.NOT_CLEARED]
     assert all(Reason.DETECTOR_FAULT in d.reasons for d in report.decisions)
     assert report.ledger.blind_lines[0] == 0
     assert report.ledger.blind_lines[1] >= 340
+    with JournalReader(tmp_path / "j") as reader:
+        said = [r for r in reader.records() if r["kind"] in ("view-blind", "view-sees")]
+    # Once a stretch and not once a strip: a view that stays dead must not fill the journal.
+    assert [(r["kind"], r["reason"]) for r in said] == [
+        ("view-blind", "DETECTOR_FAULT"), ("view-sees", ""),
+        ("view-blind", "INCOMPLETE_SCAN"),  # the views' sources do not end at the same place
+    ]  # fmt: skip
 
 
 def test_a_source_that_raises_is_a_view_that_ended_and_said() -> None:

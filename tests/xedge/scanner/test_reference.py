@@ -42,7 +42,7 @@ def test_what_hangs_into_one_span_and_single_dead_elements_change_nothing() -> N
 
 def test_lines_are_corrected_by_their_level() -> None:
     flat, tube = flat_field(), np.array([1.0, 0.95, 1.04, 0.85])
-    levels = ReferenceElements(flat, ((0, 7),)).levels(lines(tube), lines(tube))
+    levels = ReferenceElements(flat, ((0, 7), (32, 39))).levels(lines(tube), lines(tube))
     half = lines(tube / 2)
     low, high = flat.apply(half, half, levels)
     # Half a count of the raw line is two corrected ones, and half a count of rounding.
@@ -50,7 +50,12 @@ def test_lines_are_corrected_by_their_level() -> None:
     np.testing.assert_array_equal(low, high)
 
 
-@pytest.mark.parametrize("spans", [((0, 40),), ((-1, 7),), ((7, 0),), ((0, 2),), ((8, 12),)])
-def test_spans_that_cannot_be_are_refused(spans) -> None:
-    with pytest.raises(ConfigError, match="reference"):
-        ReferenceElements(flat_field(dead=(8, 9)), spans)
+@pytest.mark.parametrize("span", [(0, 40), (-1, 7), (7, 0), (0, 2), (8, 12)])
+def test_spans_that_cannot_be_are_refused(span) -> None:
+    with pytest.raises(ConfigError, match=r"outside of the detector|cannot be used"):
+        ReferenceElements(flat_field(dead=(8, 9)), (span, (32, 39)))
+
+
+def test_one_span_alone_is_refused() -> None:
+    with pytest.raises(ConfigError, match="one span of reference elements cannot be trusted"):
+        ReferenceElements(flat_field(), ((0, 7),))
