@@ -49,8 +49,8 @@ def plain_export(subject: Subject) -> bytes:
     """What `torch.onnx.export` makes of the whole model by its defaults.
 
     Raises:
-        AutogradInGraph: With LA: a gradient cannot leave PyTorch.
-        Exception: Whatever the exporter raises.
+        Exception: Whatever the exporter raises; with LA, whose gradient cannot leave PyTorch, its
+            own error around AutogradInGraph.
     """
     module, spec = whole(subject)
     planes = torch.from_numpy(noise(spec.height, spec.width)[0][None])
