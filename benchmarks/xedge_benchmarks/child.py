@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -126,6 +126,35 @@ class Child:
         if code is not None and code < 0:
             return EngineRunError(f"its process was ended by {signal.Signals(-code).name}")
         return EngineRunError(f"its process ended with status {code}")
+
+
+@dataclass
+class Turns:
+    """A child that is asked again and again, as `interleave` does; after a failure it has no turn.
+
+    Attributes:
+        child: Is asked.
+        question: Each time the same.
+        settle_s: Before each turn.
+        answers: Its answers, one a turn.
+        why: Why it failed; empty while it has not.
+    """
+
+    child: Child
+    question: object = None
+    settle_s: float = 0.0
+    answers: list[Any] = field(default_factory=list)
+    why: str = ""
+
+    def __call__(self) -> None:
+        """Ask once, and book the answer."""
+        if self.why:
+            return
+        time.sleep(self.settle_s)
+        try:
+            self.answers.append(self.child.ask(self.question))
+        except EngineRunError as error:
+            self.why = error.what
 
 
 def own_peak_mib(root: Path = Path("/")) -> float | None:

@@ -52,6 +52,16 @@ def bundle_options(command: Command) -> Command:
     )
 
 
+def graphs_option(command: Command) -> Command:
+    """The command with ``graphs``, the folder of `xedge_benchmarks.shelf.Shelf`."""
+    option = click.option(
+        "--graphs",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Keep exported graphs here, and take those of this commit.",
+    )
+    return _with(command, option)
+
+
 def _refuse_untraceable(context: click.Context, _: click.Parameter, scratch: bool) -> bool:
     """The flag, before anything is measured that could not be kept."""
     if not context.resilient_parsing:

@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +25,7 @@ from xedge.commands.screening import named_engine
 from xedge.engines import usable
 from xedge.errors import ConfigError, EngineRunError
 from xedge.lane.config import LaneConfig
-from xedge_benchmarks.child import Child, Limits, own_peak_mib
+from xedge_benchmarks.child import Child, Limits, Turns, own_peak_mib
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.interleave import Contender, interleave
 from xedge_benchmarks.lane import LaneSettings, open_screen, rendered, run_each
@@ -188,35 +188,20 @@ def graph(axis: str, x: float, shelf: Shelf, made: dict[tuple[int, ...], bytes])
     return made[key]
 
 
-@dataclass
-class _Point:
-    """A graph in its process; after a failure it has no more turns."""
-
-    child: Child
-    samples_ns: list[int] = field(default_factory=list)
-    why: str = ""
-
-    def __call__(self) -> None:
-        if not self.why:
-            try:
-                self.samples_ns.append(self.child.ask("run"))
-            except EngineRunError as error:
-                self.why = error.what
-
-    def peak_mib(self) -> float | None:
-        """The most memory that its process has had; None where the system does not say."""
-        try:
-            peak: float | None = self.child.ask("peak")
-        except EngineRunError:
-            return None
-        return peak
+def _peak_mib(child: Child) -> float | None:
+    """The most memory that a process has had; None where the system does not say."""
+    try:
+        peak: float | None = child.ask("peak")
+    except EngineRunError:
+        return None
+    return peak
 
 
 def _of_graphs(
     axis: str, engine: str, settings: GrowthSettings, shelf: Shelf,
     made: dict[tuple[int, ...], bytes], tell: Progress,
 ) -> Iterator[Json]:  # fmt: skip
-    points: dict[float, _Point] = {}
+    points: dict[float, Turns] = {}
     failed: dict[float, str] = {}
     with ExitStack() as stack:
         for x in settings.values(axis):
@@ -226,7 +211,7 @@ def _of_graphs(
                 child = Child(run_graph, (model, engine, settings.threads), settings.limits)
                 stack.enter_context(closing(child))
                 child.hear()
-                points[x] = _Point(child)
+                points[x] = Turns(child, "run")
             except ModuleNotFoundError as error:
                 failed[x] = f"{error.name} is not installed"
             except EngineRunError as error:
@@ -241,7 +226,8 @@ def _of_graphs(
                 yield row(axis, x, (), None, not_measured=failed[x])
             else:
                 point = points[x]
-                yield row(axis, x, point.samples_ns[settings.warmup :], point.peak_mib())
+                samples_ns = point.answers[settings.warmup :]
+                yield row(axis, x, samples_ns, _peak_mib(point.child))
 
 
 def _of_lanes(

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge_benchmarks.command_record import bundle_options, keep_and_tell
+from xedge_benchmarks.command_record import bundle_options, graphs_option, keep_and_tell
 from xedge_benchmarks.growth import AXES, QUICKLY, GrowthSettings, bench_growth
 from xedge_benchmarks.record import BenchRecord
 from xedge_benchmarks.scenario_command import interval, number
@@ -22,8 +22,7 @@ from xedge_benchmarks.scenario_command import interval, number
 @click.option("--rounds", type=click.IntRange(min=6), help="Of each graph.  [default: 50]")
 @click.option("--seconds", type=click.FloatRange(min=1),
               help="Of each run of lanes.  [default: 60]")  # fmt: skip
-@click.option("--graphs", type=click.Path(path_type=Path, file_okay=False),
-              help="Keep exported graphs here, and take those of this commit.")  # fmt: skip
+@graphs_option
 @bundle_options
 def growth(
     axes: tuple[str, ...],

@@ -14,18 +14,18 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from xedge.errors import ConfigError, EngineRunError
 from xedge.machine import read_machine
 from xedge.provenance import installed_versions
-from xedge_benchmarks.child import Child, Failure, Limits, one_line, own_peak_mib
+from xedge_benchmarks.child import Child, Failure, Limits, Turns, one_line, own_peak_mib
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import work_told
 from xedge_benchmarks.hosts import HOSTS, chosen_hosts
@@ -92,29 +92,18 @@ class Ready:
     versions: Mapping[str, str]
 
 
-@dataclass
-class _Turns:
-    """A contender's turns in its process; after a failure it has none."""
+class Run(NamedTuple):
+    """What a contender's own clocks said of one run, ns.
 
-    child: Child
-    wall_ns: list[int] = field(default_factory=list)
-    spent_ns: list[int] = field(default_factory=list)
-    total_ns: list[int] = field(default_factory=list)
-    why: str = ""
+    Attributes:
+        wall_ns: That it took.
+        spent_ns: Processor time that its process spent on it.
+        total_ns: Processor time that its process has spent so far.
+    """
 
-    def __call__(self) -> None:
-        """Run once in the process, and book its clocks."""
-        if self.why:
-            return
-        time.sleep(SETTLE_S)
-        try:
-            wall, spent, total = self.child.ask(None)
-        except EngineRunError as error:
-            self.why = error.what
-            return
-        self.wall_ns.append(wall)
-        self.spent_ns.append(spent)
-        self.total_ns.append(total)
+    wall_ns: int
+    spent_ns: int
+    total_ns: int
 
 
 def bench_contenders(
@@ -170,7 +159,7 @@ def _measure(
     began = time.monotonic()
     failed: dict[str, str] = {}
     ready: dict[str, Ready] = {}
-    turns: dict[str, _Turns] = {}
+    turns: dict[str, Turns] = {}
     with TemporaryDirectory() as folder, ExitStack() as stack:
         forms = tuple(dict.fromkeys(RIVALS[name].form for name in wanted if RIVALS[name].form))
         files = _files(host, forms, graphs, Path(folder), limits, tell)
@@ -193,7 +182,7 @@ def _measure(
             stack.enter_context(closing(child))
             try:
                 ready[name] = child.hear()
-                turns[name] = _Turns(child)
+                turns[name] = Turns(child, settle_s=SETTLE_S)
             except EngineRunError as error:
                 failed[name] = error.what
         tell(f"{host}: {settings.rounds} rounds of {len(turns)} contenders")
@@ -215,7 +204,7 @@ def _measure(
 
 
 def _take_turns(
-    turns: Mapping[str, _Turns], ready: Mapping[str, Ready], settings: SideSettings
+    turns: Mapping[str, Turns], ready: Mapping[str, Ready], settings: SideSettings
 ) -> float | None:
     """Cores that others kept busy while all contenders took their turns; None if not told."""
     if not turns:
@@ -225,21 +214,22 @@ def _take_turns(
                rounds=settings.rounds, warmup=settings.warmup)  # fmt: skip
     after = CpuTimes.now()
     # These children have not ended yet.
-    spent = sum(turn.total_ns[-1] / 1e9 - ready[name].processor_s
-                for name, turn in turns.items() if turn.total_ns)  # fmt: skip
+    spent = sum(turn.answers[-1].total_ns / 1e9 - ready[name].processor_s
+                for name, turn in turns.items() if turn.answers)  # fmt: skip
     foreign = before.foreign_cores(dataclasses.replace(after, own_s=after.own_s + spent))
     return None if math.isnan(foreign) else foreign
 
 
 def _rows(
-    turns: Mapping[str, _Turns], ready: Mapping[str, Ready], warmup: int
+    turns: Mapping[str, Turns], ready: Mapping[str, Ready], warmup: int
 ) -> list[dict[str, Any]]:
     if not turns:
         return []
     samples, spent = (
-        np.array([getattr(turn, name)[warmup:] for turn in turns.values()], np.int64).T
+        np.array([[getattr(run, name) for run in turn.answers[warmup:]] for turn in turns.values()],
+                 np.int64).T
         for name in ("wall_ns", "spent_ns")
-    )
+    )  # fmt: skip
     rows = rows_of_both(list(turns), [""] * len(turns), samples, spent)
     return [
         _what(row.pop("name"))
@@ -304,4 +294,4 @@ def serve(pipe: Connection, host: str, name: str, file: str, threads: int | None
         wall, spent = time.perf_counter_ns(), time.process_time_ns()
         run()
         wall, spent = time.perf_counter_ns() - wall, time.process_time_ns() - spent
-        pipe.send((wall, spent, time.process_time_ns()))
+        pipe.send(Run(wall, spent, time.process_time_ns()))

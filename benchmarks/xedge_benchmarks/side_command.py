@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge_benchmarks.command_record import keep_and_tell, record_options
+from xedge_benchmarks.command_record import graphs_option, keep_and_tell, record_options
 from xedge_benchmarks.record import BenchRecord
 
 
@@ -34,8 +34,7 @@ from xedge_benchmarks.record import BenchRecord
               help="Seconds after which no more contender of a host is loaded.")  # fmt: skip
 @click.option("--memory", "mib", type=click.IntRange(min=64),
               help="MiB of memory for one process.  [default: 6144]")  # fmt: skip
-@click.option("--graphs", type=click.Path(path_type=Path, file_okay=False),
-              help="Keep exported graphs here, and take those of this commit.")  # fmt: skip
+@graphs_option
 @record_options
 def contenders(
     hosts: tuple[str, ...],

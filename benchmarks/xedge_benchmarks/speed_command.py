@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge_benchmarks.command_record import keep_and_tell, record_options
+from xedge_benchmarks.command_record import graphs_option, keep_and_tell, record_options
 from xedge_benchmarks.record import BenchRecord
 
 
@@ -24,8 +24,7 @@ from xedge_benchmarks.record import BenchRecord
 @click.option("--rounds", type=click.IntRange(min=2), default=15, show_default=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
-@click.option("--graphs", type=click.Path(path_type=Path, file_okay=False),
-              help="Keep exported graphs here, and take those of this commit.")  # fmt: skip
+@graphs_option
 @record_options
 def speed(
     table: str,

@@ -130,7 +130,7 @@ def test_a_convolutions_input_gradient_is_autograds(
     assert (found - oracle).abs().max().item() < 1e-12
 
 
-def test_what_cannot_be_written_down_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_down_is_refused() -> None:
     x, w = torch.zeros(1, 2, 4, 4), torch.zeros(2, 2, 3, 3)
     rest = ((1, 1), (1, 1), (1, 1))
     with pytest.raises(ExportError, match="found a transposed one"):
