@@ -84,11 +84,14 @@ class Child:
     def hear(self) -> Any:
         """What the child says next; see `ask`."""
         until = time.monotonic() + self._limits.seconds
-        while not self._pipe.poll(LOOK_S):
-            if time.monotonic() > until:
-                raise self._kill(f"it took longer than {self._limits.seconds:g} s")
+        heard = False
+        while not heard:
+            heard = self._pipe.poll(max(0.0, min(LOOK_S, until - time.monotonic())))
+            # Also of one that has answered, sooner than anybody looked.
             if self.mib > self._limits.mib:
                 raise self._kill(f"it took more than {self._limits.mib} MiB of memory")
+            if not heard and time.monotonic() > until:
+                raise self._kill(f"it took longer than {self._limits.seconds:g} s")
         try:
             answer = self._pipe.recv()
         except (EOFError, OSError):
