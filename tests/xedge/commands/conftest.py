@@ -1,6 +1,7 @@
 """A bundle with the shipped model's description and no model: for the fake engine."""
 
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,26 @@ from xedge.bundle import Variant, write_bundle
 from xedge.sim import CLASSES
 from xedge.spec import Channels, ModelSpec
 from xedge.types import AIR_COUNTS
+
+VENDOR = """
+import itertools
+import numpy as np
+from xedge.commands.sources import Feed
+from xedge.scanner.flatfield import FlatField
+from xedge.types import AIR_COUNTS, Strip
+
+def feed():
+    shape = (2, 32)
+    flat = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
+                     np.zeros(shape, np.bool_))
+    return Feed(strips(), flat, 1 / 0.62)
+"""
+
+
+@pytest.fixture(scope="session")
+def vendor_module() -> Callable[[str], str]:
+    """From the text of a function `strips` to that of a module that feeds them: 32 elements."""
+    return lambda strips: VENDOR + strips
 
 
 @pytest.fixture(scope="session")

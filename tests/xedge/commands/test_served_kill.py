@@ -30,12 +30,6 @@ pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
 
 # A bag of 300 lines every 400, a line a millisecond, from the lane's start on.
 SOURCE = """
-import itertools
-import numpy as np
-from xedge.commands.sources import Feed
-from xedge.scanner.flatfield import FlatField
-from xedge.types import AIR_COUNTS, Strip
-
 def strips():
     for first in itertools.count(0, 20):
         low = np.full((20, 32), AIR_COUNTS, np.uint16)
@@ -45,12 +39,6 @@ def strips():
             low[:, 10:20] = 5_000
         encoder = np.arange(first, first + 20, dtype=np.int64)
         yield Strip(first, encoder, low, low.copy(), (first + 20) * 1_000_000)
-
-def feed():
-    shape = (2, 32)
-    flat = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
-                     np.zeros(shape, np.bool_))
-    return Feed(strips(), flat, 1 / 0.62)
 """
 
 
@@ -128,10 +116,11 @@ def _new(shown: Collection[tuple[int, int]], before: set[tuple[int, int]]) -> bo
 
 
 def test_killed_anywhere_each_bag_is_answered_once_and_no_old_clear_is_shown(
-    tmp_path: Path, stand_in_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path: Path, stand_in_bundle: Path, vendor_module: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-    (tmp_path / "vendor.py").write_text(SOURCE)
+    (tmp_path / "vendor.py").write_text(vendor_module(SOURCE))
     with socket.create_server(("127.0.0.1", 0)) as server:
         number = server.getsockname()[1]
     file, log, chance = tmp_path / "lane.toml", tmp_path / "log", random.Random(7)

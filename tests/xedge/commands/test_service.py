@@ -57,12 +57,6 @@ pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
 # A detector of a vendor: 32 elements, a line a millisecond, a bag of 300 lines every 700; every
 # second one holds something dense. It never ends when there is no number of bags.
 SOURCE = """
-import itertools
-import numpy as np
-from xedge.commands.sources import Feed
-from xedge.scanner.flatfield import FlatField
-from xedge.types import AIR_COUNTS, Strip
-
 BAGS = {bags}
 
 def strips():
@@ -79,12 +73,6 @@ def strips():
         encoder = np.arange(first, first + 20, dtype=np.int64)
         yield Strip(first, encoder, low, low.copy(), (first + 20) * 1_000_000)
 
-def feed():
-    shape = (2, 32)
-    flat = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32),
-                     np.zeros(shape, np.bool_))
-    return Feed(strips(), flat, 1 / 0.62)
-
 def nothing():
     return None
 """
@@ -98,14 +86,15 @@ def free_port() -> int:
 
 @pytest.fixture
 def lane_file(
-    tmp_path: Path, stand_in_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Path]:
+    tmp_path: Path, stand_in_bundle: Path, vendor_module: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Path]:  # fmt: skip
     """What writes a lane's file and its source, and returns the file's path."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def write(bags: int | None, *, control: str = "", more: str = "", lane: str = "") -> Path:
         name = f"vendor_{uuid.uuid4().hex}"  # a module is imported once in a process
-        (tmp_path / f"{name}.py").write_text(SOURCE.format(bags=bags))
+        (tmp_path / f"{name}.py").write_text(vendor_module(SOURCE.format(bags=bags)))
         path = tmp_path / "lane.toml"
         path.write_text(
             f'[lane]\nbundle = "{stand_in_bundle}"\nengine = "fake"\njournal = "lane.journal"\n'
