@@ -20,6 +20,7 @@ from xedge.errors import ConfigError
 from xedge.lane.report import Tally
 from xedge.lane.vitals import LATENCY_BOUNDS_S, Vitals
 from xedge.machine import resident_bytes
+from xedge.scanner.health import DetectorHealth
 from xedge.scanner.pairing import ViewBooks
 from xedge.types import Reason, Verdict
 
@@ -83,7 +84,7 @@ def lane_exposition(
     engines: Mapping[str, EngineState],
     views: Sequence[ViewBooks] = (),
 ) -> str:
-    """The figures of lines, views, stages, engine and memory, as `exposition`."""
+    """The figures of lines, detector, views, stages, engine and memory, as `exposition`."""
     ledger, depths = vitals.ledger, vitals.depths
     lines = [
         *_family("lines_total", "counter", "Lines that came, by what became of them.", [
@@ -109,6 +110,8 @@ def lane_exposition(
     for rung, state in engines.items():
         if state.process is not None and state.process.pid is not None:
             processes[f"engine {rung}"] = state.process.pid
+    if vitals.detector is not None:
+        lines += _detector(lane, vitals.detector)
     if engines:
         lines += _engines(lane, engines)
     if views:
@@ -122,6 +125,23 @@ def lane_exposition(
         _sample(lane, value, process=name) for name, value in held.items()
         if value is not None])  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _detector(lane: str, seen: DetectorHealth) -> list[str]:
+    both = ("low", "high")
+    return [
+        *_one(lane, "recalibrate", "gauge", "1 while a new correction is asked for.",
+              bool(seen.recalibrate)),
+        *_one(lane, "detector_fault", "gauge", "1 while too many neighbouring elements fail.",
+              seen.fault),
+        *_one(lane, "correction_changes_total", "counter", "Corrections that came into force.",
+              seen.version),
+        *_family("air_share", "gauge", "Air on the idle belt, of that of the correction.", [
+            _sample(lane, air, energy=name) for name, air in zip(both, seen.air, strict=True)]),
+        *_family("dead_elements", "gauge", "Elements interpolated throughout.", [
+            _sample(lane, len(dead), energy=name)
+            for name, dead in zip(both, seen.dead, strict=True)]),
+    ]  # fmt: skip
 
 
 def _engines(lane: str, engines: Mapping[str, EngineState]) -> list[str]:

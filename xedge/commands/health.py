@@ -12,6 +12,7 @@ from xedge.commands.engine import EngineState
 from xedge.control.link import LinkStatus
 from xedge.lane.config import FULL
 from xedge.lane.vitals import StageState, Vitals
+from xedge.scanner.health import DetectorHealth
 from xedge.scanner.pairing import ViewBooks
 
 LAST_ERRORS: Final = 10
@@ -77,6 +78,7 @@ def health_of(
             "in": ledger.bags_in, "open": ledger.open_bags, "decisions": ledger.decisions,
             "ledger_balanced": ledger.balanced,
         },
+        "detector": None if vitals.detector is None else _detector(vitals.detector),
         "waiting": {"strips": vitals.depths.strips, "windows": vitals.depths.windows},
         "errors": {
             "count": len(vitals.errors),
@@ -114,6 +116,8 @@ def _problems(
     ]
     if vitals.journal_failing:
         found.append(f"the journal fails: {vitals.journal_errors} records are not in it")
+    if vitals.detector is not None:
+        found += [f"the detector: {problem}" for problem in vitals.detector.problems]
     found += [
         f"{link.bus}: " + ("the PLC is silent" if link.connected else "not connected")
         for link in links
@@ -140,6 +144,19 @@ def _engine(engine: EngineState) -> dict[str, Any]:
             "ready": process.ready, "pid": process.pid, "restarts": process.restarts,
             "failures": process.failures, "last_failure": process.last_failure,
         },
+    }  # fmt: skip
+
+
+def _detector(seen: DetectorHealth) -> dict[str, Any]:
+    low, high = (
+        {"air": round(air, 4), "dead": len(dead), "failing": len(failing), "glitches": glitches}
+        for air, dead, failing, glitches in zip(
+            seen.air, seen.dead, seen.intermittent, seen.glitches, strict=True
+        )
+    )
+    return {
+        "low": low, "high": high, "fault": seen.fault, "correction_version": seen.version,
+        "recalibrate": list(seen.recalibrate),
     }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ class Publisher:
     def report(self, core: LaneCore, realtime: bool) -> LaneReport:
         """The outcome so far."""
         self._look_at_journal()
-        self._vitals.ledger = core.ledger
+        self._vitals.ledger, self._vitals.detector = core.ledger, core.health
         return LaneReport(
             decisions=tuple(self._decisions),
             tally=self._tally.copy(),

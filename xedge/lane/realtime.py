@@ -194,7 +194,7 @@ class RealTimeLane:
         if now < self._look_ns:
             return
         self._look_ns = now + round(LOOK_S * 1e9)
-        self._vitals.ledger = self._core.ledger
+        self._vitals.ledger, self._vitals.detector = self._core.ledger, self._core.health
         self._vitals.depths = Depths(len(self._inbox), self._orders.qsize())
         for stage in (self._vitals.acquisition, self._vitals.core, self._vitals.engine):
             if said := stage.news():

@@ -17,6 +17,7 @@ from typing import Final
 
 from xedge.lane.events import Note
 from xedge.lane.ledger import Ledger
+from xedge.scanner.health import DetectorHealth
 
 FIRST_ERRORS: Final = 20
 LAST_ERRORS: Final = 80
@@ -217,6 +218,7 @@ class Vitals:
         errors: What went wrong.
         latencies: Of all decisions.
         ledger: The books as they stood a moment ago.
+        detector: What the lines said of the detector a moment ago; None before the first look.
         depths: What waited a moment ago.
         journal_errors: Records that the journal could not take.
         journal_failing: True when it could not take the last one.
@@ -237,6 +239,7 @@ class Vitals:
         self.errors = Errors(tell)
         self.latencies = Latencies()
         self.ledger = Ledger()
+        self.detector: DetectorHealth | None = None
         self.depths = Depths()
         self.journal_errors = 0
         self.journal_failing = False

@@ -87,6 +87,24 @@ class DetectorHealth:
     version: int = 0
     wanted: str = ""
 
+    @property
+    def recalibrate(self) -> tuple[str, ...]:
+        """Why a new correction should be made, one sentence each; empty while none need be."""
+        drifted = [
+            f"{name} energy: air reads {100 * air:.1f} % of what it did when the correction was "
+            "made: make a new one"
+            for name, air in zip(("low", "high"), self.air, strict=True)
+            if abs(air - 1) > DRIFTED and not self.gain_from_saturated_air
+        ]
+        return (*drifted, self.wanted) if self.wanted else tuple(drifted)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What a person has to see to, one sentence each."""
+        if not self.fault:
+            return self.recalibrate
+        return (*self.recalibrate, f"more than {MAX_ADJACENT_DEAD} neighbouring elements fail")
+
     def sentences(self) -> tuple[str, ...]:
         """The findings for a person, one sentence each; empty for a detector without any."""
         said: list[str] = []
@@ -108,15 +126,7 @@ class DetectorHealth:
         if self.gain_from_saturated_air:
             said.append("no dark and air runs: offset 0, one gain for all elements, taken from "
                         "saturated air")  # fmt: skip
-        for name, air in zip(("low", "high"), self.air, strict=True):
-            if abs(air - 1) > DRIFTED and not self.gain_from_saturated_air:
-                said.append(f"{name} energy: air reads {100 * air:.1f} % of what it did when the "
-                            "correction was made: make a new one")  # fmt: skip
-        if self.wanted:
-            said.append(self.wanted)
-        if self.fault:
-            said.append(f"more than {MAX_ADJACENT_DEAD} neighbouring elements fail")
-        return tuple(said)
+        return (*said, *self.problems)
 
 
 def _listed(elements: tuple[int, ...]) -> str:

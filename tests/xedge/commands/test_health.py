@@ -15,6 +15,7 @@ from xedge.control.link import Link, LinkConfig, LinkStatus
 from xedge.lane.engine_process import ProcessState
 from xedge.lane.selftest import SelfTests
 from xedge.lane.vitals import Vitals
+from xedge.scanner.health import DetectorHealth
 from xedge.scanner.pairing import ViewBooks
 
 ENGINE = EngineState("fake 1", SelfTests(3, 1, time.monotonic()), ProcessState(
@@ -66,6 +67,19 @@ def test_each_problem_is_named(link: LinkStatus) -> None:
     full = Vitals()
     full.journal_failing, full.journal_errors = True, 7
     assert health(link, full).problems == ("the journal fails: 7 records are not in it",)
+    odd = Vitals()
+    odd.detector = DetectorHealth(elements=32, air=(0.96, 1.0), wanted="too dark", fault=True)
+    assert health(link, odd).problems == (
+        "the detector: low energy: air reads 96.0 % of what it did when the correction was made: "
+        "make a new one", "the detector: too dark",
+        "the detector: more than 4 neighbouring elements fail",
+    )  # fmt: skip
+    assert len(health(link, odd).figures["detector"]["recalibrate"]) == 2
+    odd.detector = DetectorHealth(elements=32, dead=((3,), ()), glitches=(2, 0))
+    assert health(link, odd).good
+    assert health(link, odd).figures["detector"]["low"] == {
+        "air": 1.0, "dead": 1, "failing": 0, "glitches": 2,
+    }  # fmt: skip
     for change, said in (({"connected": False}, "not connected"), ({"plc_alive": False}, "silent")):
         (problem,) = health(replace(link, **change)).problems
         assert problem.startswith(link.bus)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
 import itertools
 import json
 import logging
@@ -14,20 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from xedge.commands.engine import EngineState
-from xedge.commands.figures import FiguresServer, exposition, lane_exposition
+from tests.xedge.commands.conftest import free_port
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.outlet import Outlet
 from xedge.commands.serve import _log_to, serve
@@ -45,66 +38,11 @@ from xedge.control.simplc import BeltClock, Diverted, SimPlc
 from xedge.control.words import to_words
 from xedge.errors import BusError, ConfigError, JournalError
 from xedge.lane import read_journal
-from xedge.lane.engine_process import ProcessState
-from xedge.lane.report import Tally
-from xedge.lane.selftest import SelfTests
-from xedge.lane.vitals import Vitals
-from xedge.scanner.intake import Refusal
 from xedge.types import Decision, Reason, Verdict
 
 pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
 
-# A detector of a vendor: 32 elements, a line a millisecond, a bag of 300 lines every 700; every
-# second one holds something dense. It never ends when there is no number of bags.
-SOURCE = """
-BAGS = {bags}
-
-def strips():
-    for number in itertools.count():
-        first = 20 * number
-        low = np.full((20, 32), AIR_COUNTS, np.uint16)
-        bag, place = divmod(first, 700)
-        if 400 <= place < 700 and (BAGS is None or bag < BAGS):
-            low[:, 6:26] = 40_000
-            if bag % 2 and 500 <= place < 560:
-                low[:, 10:20] = 5_000
-        if BAGS is not None and first >= 700 * BAGS + 400:
-            return
-        encoder = np.arange(first, first + 20, dtype=np.int64)
-        yield Strip(first, encoder, low, low.copy(), (first + 20) * 1_000_000)
-
-def nothing():
-    return None
-"""
 EXTENTS = [(700 * bag + 400, 700 * bag + 699) for bag in range(60)]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@pytest.fixture
-def lane_file(
-    tmp_path: Path, stand_in_bundle: Path, vendor_module: Callable[[str], str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Path]:  # fmt: skip
-    """What writes a lane's file and its source, and returns the file's path."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def write(bags: int | None, *, control: str = "", more: str = "", lane: str = "") -> Path:
-        name = f"vendor_{uuid.uuid4().hex}"  # a module is imported once in a process
-        (tmp_path / f"{name}.py").write_text(vendor_module(SOURCE.format(bags=bags)))
-        path = tmp_path / "lane.toml"
-        path.write_text(
-            f'[lane]\nbundle = "{stand_in_bundle}"\nengine = "fake"\njournal = "lane.journal"\n'
-            f'{lane}\n[source]\nkind = "python"\nentry = "{name}:feed"\n'
-            f"[control]\nplc_limit_s = 10\nbeat_s = 0.02\npoll_s = 0.01\n{control}\n"
-            f'[[bus]]\nkind = "modbus"\nport = {free_port()}\n{more}\n'
-        )
-        return path
-
-    return write
 
 
 @contextmanager
@@ -317,57 +255,6 @@ def test_a_stop_while_it_waits_ends_it(lane_file: Callable[..., Path]) -> None:
     assert report.ledger.lines_in == 0
 
 
-def asked_until(port: int, enough: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
-    """What a lane's health says once it is as expected."""
-    until = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as answer:
-                status, said = answer.status, json.load(answer)
-        except urllib.error.HTTPError as refused:
-            with refused:
-                status, said = refused.code, json.load(refused)
-        if enough(status, said):
-            return said
-        assert time.monotonic() < until, said
-        time.sleep(0.01)
-
-
-def test_metrics_and_health_are_served(lane_file: Callable[..., Path]) -> None:
-    port = free_port()
-    path = lane_file(None, control="drain_s = 1",
-                     more=f"[metrics]\nport = {port}\n[engine]\nretry_first_s = 0.3")  # fmt: skip
-    service = Service(read_lane_file(path))
-    with plc_of(path, 0):
-        running = threading.Thread(target=service.run)
-        running.start()
-        until = time.monotonic() + 30
-        text = ""
-        while 'verdict="CLEAR"} 0' in text or not text:
-            assert time.monotonic() < until
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                    text = answer.read().decode()
-            except OSError:
-                time.sleep(0.05)
-        with pytest.raises(urllib.error.HTTPError) as other:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/")
-        other.value.close()
-        good = asked_until(port, lambda status, said: status == 200)
-        assert (good["state"], good["problems"]) == ("screening", [])
-        os.kill(good["engines"]["full"]["process"]["pid"], signal.SIGKILL)
-        bad = asked_until(port, lambda status, said: status == 503)
-        assert any("ended by SIGKILL" in problem for problem in bad["problems"])
-        back = asked_until(port, lambda status, said: status == 200)
-        assert back["engines"]["full"]["process"]["restarts"] == 1
-        assert any("ended by SIGKILL" in entry["message"] for entry in back["errors"]["last"])
-        assert "xedge_engine_restarts_total" in service.figures()
-        service.stop()
-        running.join(60)
-    for line in text.splitlines():
-        assert line.startswith("# ") or (line.startswith("xedge_") and float(line.split()[-1]) >= 0)
-
-
 def test_thresholds_are_read_again_and_nothing_else(
     lane_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -444,83 +331,6 @@ def test_all_plcs_are_let_go_of_at_the_same_time(
             time.sleep(0.01)
     service._part()
     assert [bus.met for bus in buses] == [True, True]
-
-
-def test_the_figures_tell_of_a_bus_that_hangs_and_of_lost_events() -> None:
-    with Link(FakeBus(FakePlc()), LinkConfig(valid_counts=100), 1) as link:
-        status = replace(link.status, quiet_s=1.25, lost_events=3, writes=12345678901)
-    lines = exposition('a "lane"', Tally(), [status], 0.5).splitlines()
-    where = f'{{lane="a \\"lane\\"",bus="{status.bus}"}}'
-    assert f"xedge_bus_quiet_seconds{where} 1.25" in lines
-    assert f"xedge_bus_lost_events_total{where} 3" in lines
-    assert f"xedge_bus_writes_total{where} 12345678901" in lines
-
-
-def test_the_figures_tell_of_lines_latencies_stages_and_the_engine() -> None:
-    vitals = Vitals(core_s=0.0)
-    vitals.core.begin()
-    vitals.ledger.bag_lines, vitals.ledger.missing_lines = 300, 4
-    vitals.ledger.refuse({Refusal.WRONG_WIDTH: 20})
-    vitals.latencies.add(0.25)
-    vitals.latencies.add(99.0)
-    vitals.errors.add("oh")
-    process = ProcessState(True, os.getpid(), "fake", 3, 4, "it hung")
-    engine = EngineState("fake", SelfTests(7, 1, time.monotonic()), process)
-    text = lane_exposition('a "lane"', vitals, {"full": engine})
-    lines = text.splitlines()
-    lane = 'lane="a \\"lane\\""'
-    for line in (
-        f'xedge_lines_total{{{lane},fate="bag"}} 300',
-        f'xedge_lines_total{{{lane},fate="wrong width"}} 20',
-        f"xedge_missing_lines_total{{{lane}}} 4",
-        f'xedge_latency_seconds_bucket{{{lane},le="0.2"}} 0',
-        f'xedge_latency_seconds_bucket{{{lane},le="0.3"}} 1',
-        f'xedge_latency_seconds_bucket{{{lane},le="+Inf"}} 2',
-        f"xedge_latency_seconds_sum{{{lane}}} 99.25",
-        f"xedge_latency_seconds_count{{{lane}}} 2",
-        f'xedge_stage_silent{{{lane},stage="core"}} 1',
-        f"xedge_errors_total{{{lane}}} 1",
-        f'xedge_engine_ready{{{lane},rung="full"}} 1',
-        f'xedge_engine_restarts_total{{{lane},rung="full"}} 3',
-        f'xedge_engine_failures_total{{{lane},rung="full"}} 4',
-        f'xedge_self_tests_total{{{lane},rung="full",outcome="failed"}} 1',
-    ):
-        assert line in lines
-    held = [float(line.split()[-1]) for line in lines if line.startswith("xedge_resident_bytes")]
-    assert len(held) == 2
-    assert all(1e6 < value < 1e12 for value in held)
-    families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(families) == len(set(families))
-    without = lane_exposition("a", Vitals(), {})
-    assert "engine_" not in without
-    assert "self_test" not in without
-
-
-def test_figures_that_cannot_be_made_are_an_error_in_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def fail() -> str:
-        raise ZeroDivisionError("no")
-
-    port = free_port()
-    with (
-        FiguresServer("127.0.0.1", port, fail),
-        pytest.raises(http.client.RemoteDisconnected),
-    ):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")
-    assert "a request for figures failed: ZeroDivisionError: no" in caplog.text
-
-
-def test_a_peer_that_asks_the_figures_nothing_is_hung_up_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("xedge.commands.figures.REQUEST_S", 0.05)
-    port = free_port()
-    with (
-        FiguresServer("127.0.0.1", port, str),
-        socket.create_connection(("127.0.0.1", port), timeout=20) as peer,
-    ):
-        assert peer.recv(1) == b""
 
 
 def test_a_file_that_cannot_be_read_again_leaves_the_lane_as_it_is(
