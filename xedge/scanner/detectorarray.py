@@ -30,7 +30,7 @@ class DetectorArray:
         self._reference = None
         if config.reference:
             self._reference = ReferenceElements(flat_field, config.reference)
-        self._tube = TubeWatch(flat_field, self._reference)
+        self._tube = TubeWatch(flat_field)
         self._monitor = DetectorMonitor(flat_field)
         self._follower = Follower(flat_field, config)
         # Saturated air says nothing of the gain of single elements: there is nothing to follow.
@@ -53,9 +53,16 @@ class DetectorArray:
         return replace(seen, air=(low, high), version=self._follower.version,
                        wanted=self._follower.wanted)  # fmt: skip
 
-    def unlit(self, low: U16, high: U16) -> Mask | None:
+    def levels(self, low: U16, high: U16) -> F32 | None:
+        """What the tube gives in each raw line, as of `ReferenceElements.levels`; None if unknown.
+
+        Read once, and handed on to everything that is asked about these lines.
+        """
+        return None if self._reference is None else self._reference.levels(low, high)
+
+    def unlit(self, low: U16, high: U16, levels: F32 | None) -> Mask | None:
         """Raw lines that no X-rays or too few made, bool ``[n]``; None when all are lit."""
-        unlit = self._tube.unlit(low, high)
+        unlit = self._tube.unlit(low, high, levels)
         if unlit is not None:
             self._follower.disturbed()
             if self._config.dark:
@@ -64,19 +71,18 @@ class DetectorArray:
             self._follower.lit()
         return unlit
 
-    def correct(self, low: U16, high: U16) -> tuple[U16, U16]:
+    def correct(self, low: U16, high: U16, levels: F32 | None) -> tuple[U16, U16]:
         """Corrected and repaired lines from raw ones, as of `DetectorMonitor.correct`."""
-        return self._monitor.correct(low, high, self._levels(low, high))
+        return self._monitor.correct(low, high, levels)
 
-    def seen_again(self, low: U16, high: U16) -> U16:
+    def seen_again(self, low: U16, high: U16, levels: F32 | None) -> U16:
         """Corrected low-energy lines of places that were scanned before; nothing is learned."""
-        corrected, _ = self.flat_field.apply(low, high, self._levels(low, high))
+        corrected, _ = self.flat_field.apply(low, high, levels)
         return corrected
 
-    def idle(self, low: U16, high: U16) -> None:
+    def idle(self, low: U16, high: U16, levels: F32 | None) -> None:
         """Learn from raw lines without a bag."""
         if self._follows_air:
-            levels = self._levels(low, high)
             self._follow(lambda a, b: self._follower.idle(a, b, levels), low, high)
 
     def disturbed(self) -> None:
@@ -93,6 +99,3 @@ class DetectorArray:
         learn(low, high)
         if self._follower.version != version:
             self._monitor.replace(self.flat_field)
-
-    def _levels(self, low: U16, high: U16) -> F32 | None:
-        return None if self._reference is None else self._reference.levels(low, high)

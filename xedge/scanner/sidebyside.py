@@ -20,7 +20,7 @@ from xedge.scanner.detectorarray import DetectorArray
 from xedge.scanner.flatfield import FlatField, Mask
 from xedge.scanner.follow import CorrectionNews, FollowConfig
 from xedge.scanner.health import DetectorHealth
-from xedge.types import AIR_COUNTS, U16, Reason
+from xedge.types import AIR_COUNTS, F32, U16, Reason
 
 GLANCE: Final = 16
 """Of so many elements one is looked at to see that a view is there."""
@@ -67,8 +67,10 @@ class SideBySide:
             raise ConfigError("a span of reference elements lies in no view",
                               expected=f"spans within one of {_listed(self.columns)}",
                               found=str(config.reference))  # fmt: skip
-        self._blind: Mask = np.zeros((len(flats), 0), np.bool_)
-        self._absent: Mask = self._blind
+        # Of the strip that was last asked about, a row a view; None when no view misses a line.
+        self._blind: Mask | None = None
+        self._absent: Mask | None = None
+        self._levels: list[F32 | None] = []
         self.blind_lines = [0] * len(flats)
 
     @property
@@ -87,23 +89,31 @@ class SideBySide:
 
     def unlit(self, low: U16, high: U16) -> Mask | None:
         """Raw lines that no view can see, bool ``[n]``; None when there are none."""
-        self._blind = np.zeros((len(self._views), len(low)), np.bool_)
-        self._absent = np.zeros_like(self._blind)
+        blind: Mask = np.zeros((len(self._views), len(low)), np.bool_)
+        absent: Mask = np.zeros_like(blind)
+        some = False
+        self._levels = []
         for k, (view, columns) in enumerate(zip(self._views, self.columns, strict=True)):
             mine = low[:, columns], high[:, columns]
-            absent = self._absent[k]
-            if len(self._views) > 1:
-                absent |= _nothing(*mine)
-            if absent.any():
-                view.disturbed()
-            if not absent.all():
-                there = ~absent
-                unlit = view.unlit(mine[0][there], mine[1][there])
+            levels = view.levels(*mine)
+            self._levels.append(levels)
+            nothing = _nothing(*mine) if len(self._views) > 1 else None
+            if nothing is None:
+                unlit = view.unlit(*mine, levels)
                 if unlit is not None:
-                    self._blind[k, np.flatnonzero(there)[unlit]] = True
-            self._blind[k] |= absent
-        dark: Mask = np.logical_and.reduce(self._blind)
-        return dark if dark.any() else None
+                    blind[k], some = unlit, True
+                continue
+            some = True
+            view.disturbed()
+            absent[k] = blind[k] = nothing
+            there = ~nothing
+            if there.any():
+                unlit = view.unlit(mine[0][there], mine[1][there], _of(levels, there))
+                if unlit is not None:
+                    blind[k, np.flatnonzero(there)[unlit]] = True
+        self._blind, self._absent = (blind, absent) if some else (None, None)
+        dark: Mask | None = np.logical_and.reduce(blind) if some else None
+        return dark if dark is not None and dark.any() else None
 
     def correct(self, low: U16, high: U16, use: Mask | None) -> tuple[U16, U16]:
         """Corrected and repaired lines from raw ones.
@@ -113,22 +123,28 @@ class SideBySide:
             high: The high-energy lines.
             use: Which lines of that strip these are; None for all.
         """
-        blind = self._blind if use is None else self._blind[:, use]
+        levels = [_of(of_view, use) for of_view in self._levels]
         if len(self._views) == 1:
-            return self._views[0].correct(low, high)
-        out = np.full_like(low, AIR_COUNTS), np.full_like(high, AIR_COUNTS)
+            return self._views[0].correct(low, high, levels[0])
+        out = np.empty(low.shape, np.uint16), np.empty(high.shape, np.uint16)
         for k, (view, columns) in enumerate(zip(self._views, self.columns, strict=True)):
-            there = ~blind[k]
-            self.blind_lines[k] += int(np.count_nonzero(blind[k]))
-            if there.any():
-                rows = slice(None) if there.all() else there
-                pair = view.correct(low[rows, columns], high[rows, columns])
+            blind = self._blind_of(k, use)
+            there = None if blind is None else ~blind
+            if blind is not None:
+                self.blind_lines[k] += int(np.count_nonzero(blind))
+                for mine in out:
+                    mine[blind, columns] = AIR_COUNTS
+            if there is None or there.any():
+                rows = slice(None) if there is None else there
+                pair = view.correct(low[rows, columns], high[rows, columns], _of(levels[k], there))
                 for mine, its in zip(out, pair, strict=True):
                     mine[rows, columns] = its
         return out
 
     def flaws(self, use: Mask | None) -> list[tuple[slice, Reason | None]]:
         """Runs of lines of that strip, and what is wrong with each: some view is blind there."""
+        if self._blind is None or self._absent is None:
+            return [(slice(0, None), None)]
         blind, absent = (m if use is None else m[:, use] for m in (self._blind, self._absent))
         kinds = np.logical_or.reduce(blind).astype(np.int8) + np.logical_or.reduce(absent)
         edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(kinds)]
@@ -137,20 +153,20 @@ class SideBySide:
 
     def seen_again(self, low: U16, high: U16) -> U16:
         """Corrected low-energy lines of places that were scanned before; nothing is learned."""
-        parts = [
-            view.seen_again(low[:, columns], high[:, columns])
-            for view, columns in zip(self._views, self.columns, strict=True)
-        ]
+        parts = []
+        for view, columns in zip(self._views, self.columns, strict=True):
+            mine = low[:, columns], high[:, columns]
+            parts.append(view.seen_again(*mine, view.levels(*mine)))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def idle(self, low: U16, high: U16, use: Mask | None) -> None:
         """Learn from raw lines without a bag, as of `correct`."""
-        blind = self._blind if use is None else self._blind[:, use]
         for k, (view, columns) in enumerate(zip(self._views, self.columns, strict=True)):
-            if blind[k].any():
+            blind = self._blind_of(k, use)
+            if blind is not None:
                 view.disturbed()
             else:
-                view.idle(low[:, columns], high[:, columns])
+                view.idle(low[:, columns], high[:, columns], _of(self._levels[k], use))
 
     def disturbed(self) -> None:
         """A bag is under the beam, or lines are missing: what is near is not learned from."""
@@ -163,6 +179,18 @@ class SideBySide:
         if len(self._views) == 1:
             return [one for _, one in news]
         return [_of_view(one, k, self.digest) for k, one in news]
+
+    def _blind_of(self, view: int, use: Mask | None) -> Mask | None:
+        """Which of the lines a view does not see, bool ``[n]``; None when it sees all."""
+        if self._blind is None:
+            return None
+        blind = self._blind[view] if use is None else self._blind[view, use]
+        return blind if blind.any() else None
+
+
+def _of(levels: F32 | None, rows: Mask | None) -> F32 | None:
+    """The levels of some lines; of all, without a mask."""
+    return levels if levels is None or rows is None else levels[:, rows]
 
 
 def _of_view(news: CorrectionNews, view: int, digest: str) -> CorrectionNews:
@@ -188,12 +216,13 @@ def _listed(columns: Sequence[slice]) -> str:
     return ", ".join(f"{one.start} to {one.stop - 1}" for one in columns)
 
 
-def _nothing(low: U16, high: U16) -> Mask:
-    """Lines that read nothing at all."""
-    nothing: Mask = np.zeros(len(low), np.bool_)
-    if not (low[:, ::GLANCE].any(axis=1) | high[:, ::GLANCE].any(axis=1)).all():
-        nothing |= ~(low.any(axis=1) | high.any(axis=1))
-    return nothing
+def _nothing(low: U16, high: U16) -> Mask | None:
+    """Lines that read nothing at all, bool ``[n]``; None when each reads something."""
+    # A glance at one element first: where it reads something in every line, that is an answer.
+    if low[:, 0].all() or (low[:, ::GLANCE].any(axis=1) | high[:, ::GLANCE].any(axis=1)).all():
+        return None
+    nothing: Mask = ~(low.any(axis=1) | high.any(axis=1))
+    return nothing if nothing.any() else None
 
 
 def _merged(health: Sequence[DetectorHealth], columns: Sequence[slice]) -> DetectorHealth:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from xedge.scanner.flatfield import FlatField, Mask
-from xedge.scanner.reference import STRAYED, ReferenceElements
+from xedge.scanner.reference import STRAYED
 from xedge.types import AIR_COUNTS, F32, U16
 
 OFF: Final = 0.02
@@ -32,11 +32,9 @@ class TubeWatch:
 
     Args:
         flat_field: The correction of the detector.
-        reference: Its reference elements, when it has some.
     """
 
-    def __init__(self, flat_field: FlatField, reference: ReferenceElements | None = None) -> None:
-        self._reference = reference
+    def __init__(self, flat_field: FlatField) -> None:
         alive = [np.flatnonzero(~dead) for dead in flat_field.dead]
         self._columns = [
             some[np.unique(np.linspace(0, some.size - 1, SAMPLED).astype(np.intp))]
@@ -48,8 +46,20 @@ class TubeWatch:
         ]
         self._off = False
 
-    def unlit(self, low: U16, high: U16) -> Mask | None:
-        """Raw lines that no X-rays or too few made, bool ``[n]``; None when all are lit."""
+    def unlit(self, low: U16, high: U16, levels: F32 | None = None) -> Mask | None:
+        """Raw lines that no X-rays or too few made, bool ``[n]``; None when all are lit.
+
+        Args:
+            low: Raw low-energy lines.
+            high: Raw high-energy lines.
+            levels: What `xedge.scanner.reference` reads off them, float32 ``[2, n]``, if anything.
+        """
+        strays = None
+        if levels is not None:
+            strayed: Mask = (np.abs(levels - 1) > STRAYED).any(axis=0)
+            strays = strayed if strayed.any() else None
+        if strays is None and not self._off and self._sees_some(low):
+            return None
         brightest = [
             ((lines[:, c] - offset) * scale).max(axis=1)
             for lines, c, offset, scale in zip(
@@ -57,9 +67,8 @@ class TubeWatch:
             )
         ]
         dark: Mask = np.maximum(*brightest) < OFF
-        if self._reference is not None:
-            strayed = np.abs(self._reference.levels(low, high) - 1) > STRAYED
-            dark |= strayed.any(axis=0)
+        if strays is not None:
+            dark |= strays
         if not self._off and not dark.any():
             return None
         lit: Mask = np.minimum(*brightest) >= LIT
@@ -68,3 +77,12 @@ class TubeWatch:
             self._off = is_dark or (self._off and not is_lit)
             unlit[line] = self._off
         return unlit if unlit.any() else None
+
+    def _sees_some(self, low: U16) -> bool:
+        """True when one outermost element alone says that no line is without X-rays."""
+        # Nearly always: air is at the ends of nearly every line, and a share of it behind a bag.
+        return any(
+            bool((((low[:, self._columns[0][k]] - self._offset[0][k]) * self._scale[0][k])
+                  >= OFF).all())
+            for k in (0, -1)
+        )  # fmt: skip
