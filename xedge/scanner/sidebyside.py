@@ -221,7 +221,7 @@ def _nothing(low: U16, high: U16) -> Mask | None:
     # A glance at one element first: where it reads something in every line, that is an answer.
     if low[:, 0].all() or (low[:, ::GLANCE].any(axis=1) | high[:, ::GLANCE].any(axis=1)).all():
         return None
-    nothing: Mask = ~(low.any(axis=1) | high.any(axis=1))
+    nothing: Mask = np.logical_not(low.any(axis=1) | high.any(axis=1))
     return nothing if nothing.any() else None
 
 

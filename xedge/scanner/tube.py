@@ -56,7 +56,7 @@ class TubeWatch:
         """
         strays = None
         if levels is not None:
-            strayed: Mask = (np.abs(levels - 1) > STRAYED).any(axis=0)
+            strayed: Mask = np.any(np.abs(levels - 1) > STRAYED, axis=0)
             strays = strayed if strayed.any() else None
         if strays is None and not self._off and self._sees_some(low):
             return None

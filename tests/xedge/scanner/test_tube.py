@@ -57,3 +57,24 @@ def test_lead_across_all_but_the_rim_is_no_tube_that_is_off(side: str) -> None:
     inner = slice(4, None) if side == "left" else slice(None, -4)
     low[:, inner], high[:, inner] = DARK[0][:, inner], DARK[1][:, inner]
     assert TubeWatch(FLAT).unlit(low, high) is None
+
+
+def test_a_level_that_strays_counts_as_off_until_air_is_seen_again() -> None:
+    tube = TubeWatch(FLAT)
+    levels = np.ones((2, 20), np.float32)
+    levels[1, 6:9] = 0.7
+    unlit = tube.unlit(*AIR, levels)
+    assert unlit is not None
+    assert np.flatnonzero(unlit).tolist() == [6, 7, 8]
+    assert tube.unlit(*AIR, np.ones((2, 20), np.float32)) is None
+
+
+def test_a_tube_that_is_off_is_told_although_one_end_reads_something_in_some_lines() -> None:
+    low, high = (a.copy() for a in DARK)
+    low[3:, 0], low[:3, -1] = AIR[0][3:, 0], AIR[0][:3, -1]  # each line at one end, neither in all
+    assert TubeWatch(FLAT).unlit(low, high) is None
+    low[5, 0] = DARK[0][5, 0]
+    unlit = TubeWatch(FLAT).unlit(low, high)
+    assert unlit is not None
+    # From there on, until an element sees air in both energies: none does, in these.
+    assert np.flatnonzero(unlit).tolist() == list(range(5, 20))
