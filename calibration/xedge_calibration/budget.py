@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from xedge.bundle import Bundle
@@ -62,6 +63,7 @@ def measure(
     variants: Sequence[tuple[str, str]],
     subjects: Subjects,
     threads: int | None = None,
+    folder: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[PairedComparison, dict[str, Any]]]:
     """Each variant less float32 on the same engine, image by image, and that as JSON.
@@ -71,6 +73,7 @@ def measure(
         variants: Engine and variant of each.
         subjects: What to look at.
         threads: Threads of one run.
+        folder: Where answers are kept as they come, and taken from (`xedge.commands.answers`).
         advance: Called after each image.
 
     Raises:
@@ -85,7 +88,7 @@ def measure(
     engines = list(dict.fromkeys(engine for engine, _ in variants))
     contenders = [(engine, "fp32") for engine in engines] + list(variants)
     results, truths = evaluate_bundle(
-        bundle, contenders, subjects, threads=threads, advance=advance
+        bundle, contenders, subjects, threads=threads, folder=folder, advance=advance
     )
     plain = dict(zip(engines, results, strict=False))
     found = {}

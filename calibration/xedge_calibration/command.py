@@ -73,6 +73,8 @@ SCANNED: Final = 16
 @click.option("--part", default="", help="Which part of it.")
 @click.option("--check", type=click.IntRange(0), default=5000, show_default=True,
               help="Fresh simulated bags to compare with float32 on.")  # fmt: skip
+@click.option("--answers", type=click.Path(path_type=Path, file_okay=False),
+              help="Keep their answers in this folder, and go on from there.")  # fmt: skip
 @click.option("--budget", type=click.FloatRange(0), default=Budget.ap50, show_default=True,
               help="AP50 that may be lost, points at 95 % confidence.")  # fmt: skip
 @click.option("--recall-budget", type=click.FloatRange(0), default=Budget.recall,
@@ -287,7 +289,9 @@ def check(
     subjects = simulated(bundle.spec.classes, bags, FRESH_SEED)
     contenders = [(ENGINES[name], name) for name in names if name in ENGINES]
     with meter.task("comparing with float32", bags) as advance:
-        found = measure(bundle, contenders, subjects, options["threads"], advance)
+        found = measure(
+            bundle, contenders, subjects, options["threads"], options["answers"], advance
+        )
     budget = Budget(options["budget"], options["recall_budget"])
     broken = []
     for name, (compared, measured) in found.items():

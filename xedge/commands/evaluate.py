@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from xedge.bundle import Bundle, open_bundle
+from xedge.commands.answers import Contender, answers_of
 from xedge.commands.bundle_options import bundle_options
 from xedge.commands.evaluated import FRESH_SEED, Subjects, annotated, finder, simulated
 from xedge.commands.screening import EngineUsed
@@ -68,6 +70,7 @@ def evaluate_bundle(
     threshold: float | None = None,
     pixel_mm: float | None = None,
     rate: float = FALSE_ALARMS,
+    folder: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[list[Evaluation], list[Truth]]:
     """What each contender finds in the same images, and the truth.
@@ -80,6 +83,7 @@ def evaluate_bundle(
         threshold: Detections with a lower score are dropped; None takes the model's own.
         pixel_mm: Size of a colour picture's pixel; None is guessed.
         rate: Share of the clean images that may alarm where recall is counted.
+        folder: Where answers are kept as they come, and taken from (`xedge.commands.answers`).
         advance: Called after each image.
 
     Raises:
@@ -97,14 +101,13 @@ def evaluate_bundle(
             )
             for engine, variant in contenders
         ]  # fmt: skip
-        found: list[list[Detections]] = [[] for _ in contenders]
-        truths: list[Truth] = []
-        for subject in subjects.items():
-            answers = [find(subject) for find, _ in finders]
-            for mine, (detections, _) in zip(found, answers, strict=True):
-                mine.append(detections)
-            truths.append(answers[0][1])
-            advance()
+        asked = [
+            Contender(_depends_on(bundle, used, variant, (threshold, pixel_mm)), find)
+            for (find, used), (_, variant) in zip(finders, contenders, strict=True)
+        ]
+        answers = answers_of(asked, subjects, folder, advance)
+    found = [[detections for detections, _ in mine] for mine in answers]
+    truths = [truth for _, truth in answers[0]]
     spec = bundle.spec
     return [
         Evaluation(
@@ -116,6 +119,13 @@ def evaluate_bundle(
         )
         for (_, used), (_, variant), mine in zip(finders, contenders, found, strict=True)
     ], truths
+
+
+def _depends_on(bundle: Bundle, used: EngineUsed, variant: str, options: object) -> str:
+    """All that a contender's answers depend on but for its threads, in words."""
+    spec = bundle.spec
+    graph = hashlib.sha256(bundle.model(variant)).hexdigest()
+    return f"{used.name} {used.version} {graph} {spec.score_threshold} {spec.nms_iou} {options}"
 
 
 def _multilabel(
@@ -245,6 +255,8 @@ def _per_thousand(share: Share) -> Json:
 @click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True,
               help="Draws behind the intervals of --against.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engine; else all cores.")
+@click.option("--answers", type=click.Path(path_type=Path, file_okay=False),
+              help="Keep answers in this folder, and go on from there.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(as_json: bool, **options: Any) -> None:
     """Say what a bundle is worth on an engine: precision, recall, alarms.
@@ -271,7 +283,7 @@ def evaluate(as_json: bool, **options: Any) -> None:
         results, truths = evaluate_bundle(
             bundle, contenders, subjects, threads=options["threads"],
             threshold=options["threshold"], pixel_mm=options["pixel_mm"], rate=rate,
-            advance=lambda: progress.advance(bar),
+            folder=options["answers"], advance=lambda: progress.advance(bar),
         )  # fmt: skip
         first, *others = results
         bar = progress.add_task("Resampling", total=len(others) * options["resamples"])

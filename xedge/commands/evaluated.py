@@ -56,12 +56,18 @@ class Subjects:
     Attributes:
         name: What they are, for people.
         count: How many.
-        items: Gives them; the same each time.
+        origin: What they are the first of; two sets with one origin begin with the same images.
+        made: Gives those at some places; the same each time.
     """
 
     name: str
     count: int
-    items: Callable[[], Iterator[Subject]]
+    origin: str
+    made: Callable[[range], Iterator[Subject]]
+
+    def items(self, places: range | None = None) -> Iterator[Subject]:
+        """Those at these places, or all."""
+        return self.made(range(self.count) if places is None else places)
 
 
 def truth_of(bag: SimulatedBag, classes: Sequence[str] = CLASSES) -> Truth:
@@ -101,14 +107,15 @@ def simulated(classes: Sequence[str], bags: int, seed: int = FRESH_SEED) -> Subj
     scanner = ScannerModel()
     field = flat_field(scanner, 1, 2)
 
-    def items() -> Iterator[Subject]:
-        for number in range(seed, seed + bags):
-            bag = generate_bag(number, scanner=scanner)
+    def made(places: range) -> Iterator[Subject]:
+        for place in places:
+            bag = generate_bag(seed + place, scanner=scanner)
             yield Subject(
                 DualEnergyPicture(*field.apply(bag.low, bag.high)), truth_of(bag, classes)
             )
 
-    return Subjects(f"{bags} simulated bags from seed {seed}", bags, items)
+    origin = f"simulated bags from seed {seed}"
+    return Subjects(f"{bags} {origin}", bags, f"{origin}: {', '.join(classes)}", made)
 
 
 def annotated(
@@ -138,11 +145,14 @@ def annotated(
         picks = np.linspace(0, len(chosen) - 1, limit).round().astype(int)
         chosen = replace(chosen, records=tuple(chosen.records[k] for k in picks))
 
-    return Subjects(f"{chosen.name} ({format})", len(chosen), lambda: _pictures(chosen))
+    name = f"{chosen.name} ({format})"
+    origin = f"{name} in {root.resolve()}, part {part!r}, every {limit}: {', '.join(classes)}"
+    return Subjects(name, len(chosen), origin, lambda places: _pictures(chosen, places))
 
 
-def _pictures(images: ImageSet) -> Iterator[Subject]:
-    for record in images.records:
+def _pictures(images: ImageSet, places: range) -> Iterator[Subject]:
+    for place in places:
+        record = images.records[place]
         picture = open_picture(record)
         cut = record.within(*picture.shape)
         truth = Truth(cut.boxes, cut.labels, cut.levels, cut.difficult)
