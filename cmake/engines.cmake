@@ -1,7 +1,8 @@
 # Which engines are built in, and where their libraries were found.
 #
 # Only headers are needed here: libraries are loaded at run time. `xedge_engine_headers` carries the
-# headers and says XEDGE_HAS_OPENVINO and XEDGE_HAS_ONNXRUNTIME.
+# headers and says XEDGE_HAS_OPENVINO and XEDGE_HAS_ONNXRUNTIME. `xedge_installed_engines` lists the
+# packages that are installed and were not switched off, whether they could be built in or not.
 #
 #   XEDGE_PYTHON         a Python whose packages openvino and onnxruntime are used when installed
 #   XEDGE_OPENVINO       ON, OFF, or AUTO: when its headers are found (OpenVINO_DIR may name them)
@@ -27,11 +28,15 @@ function(xedge_python_package name out)
 endfunction()
 
 add_library(xedge_engine_headers INTERFACE)
+set(xedge_installed_engines "")
 
 set(openvino_path "")
 set(openvino_soname "")
 if(XEDGE_OPENVINO)
   xedge_python_package(openvino package)
+  if(package)
+    list(APPEND xedge_installed_engines openvino)
+  endif()
   find_package(OpenVINO CONFIG QUIET COMPONENTS Runtime HINTS "${package}/cmake")
   if(TARGET openvino::runtime::c)
     get_target_property(openvino_include openvino::runtime::c INTERFACE_INCLUDE_DIRECTORIES)
@@ -54,8 +59,11 @@ if(XEDGE_ORT)
             HINTS ${CMAKE_CURRENT_SOURCE_DIR}/../build/onnxruntime-headers/usr/include
             PATH_SUFFIXES onnxruntime onnxruntime/core/session
             DOC "Folder of onnxruntime_c_api.h")
+  xedge_python_package(onnxruntime package)
+  if(package)
+    list(APPEND xedge_installed_engines onnxruntime)
+  endif()
   if(XEDGE_ORT_INCLUDE)
-    xedge_python_package(onnxruntime package)
     file(GLOB found "${package}/capi/libonnxruntime.so.*")
     list(APPEND found "")
     list(GET found 0 ort_path)

@@ -73,6 +73,34 @@ static void structs_of_other_sizes(void) {
     CHECK(detector == NULL);
 }
 
+static void structs_that_nobody_wrote(void) {
+    static const uint16_t counts[4] = {0, 0, 0, 0};
+    static const size_t sizes[] = {0, 8, (size_t)-1};
+    xedge_detector *detector = null_detector(), *refused = NULL;
+    xedge_options options = XEDGE_OPTIONS_INIT;
+    xedge_scan scan = XEDGE_SCAN_INIT;
+    xedge_window window = XEDGE_WINDOW_INIT;
+    xedge_self_test_result result = XEDGE_SELF_TEST_INIT;
+    uint8_t planes[12];
+    size_t count = 0, i;
+
+    scan.low = scan.high = counts, scan.lines = 1, scan.elements = 4;
+    for (i = 0; i < 3; ++i) {
+        options.struct_size = scan.struct_size = window.struct_size = sizes[i];
+        result.struct_size = sizes[i];
+        CHECK_FAILS(XEDGE_E_ARGUMENT, "struct_size",
+                    xedge_detector_open(&refused, bundle, &options));
+        CHECK_FAILS(XEDGE_E_ARGUMENT, "struct_size",
+                    xedge_detect_scan(detector, &scan, NULL, 0, &count));
+        CHECK_FAILS(XEDGE_E_ARGUMENT, "struct_size", xedge_planes(planes, 12, &scan, 1));
+        CHECK_FAILS(XEDGE_E_ARGUMENT, "struct_size",
+                    xedge_detect_window(detector, &window, NULL, 0, &count));
+        CHECK_FAILS(XEDGE_E_ARGUMENT, "struct_size", xedge_self_test(&result, detector));
+        CHECK(refused == NULL && result.objects == 0 && result.struct_size == sizes[i]);
+    }
+    CHECK(xedge_detector_close(detector) == XEDGE_OK);
+}
+
 static void bad_options(void) {
     xedge_detector *detector = NULL;
     xedge_options options = XEDGE_OPTIONS_INIT;
@@ -190,6 +218,40 @@ static void after_close(void) {
     CHECK_FAILS(XEDGE_E_BUNDLE, "short", xedge_bundle_parse(&again, "PK", 0));
 }
 
+static void no_function_takes_a_closed_handle(const char *path) {
+    static const uint16_t counts[4] = {0, 0, 0, 0};
+    static const uint8_t plane[4] = {0, 0, 0, 0};
+    xedge_bundle *own = NULL;
+    xedge_detector *detector = null_detector(), *refused = NULL;
+    xedge_model other = XEDGE_MODEL_INIT;
+    xedge_scan scan = XEDGE_SCAN_INIT;
+    xedge_window window = XEDGE_WINDOW_INIT;
+    const char *text = "";
+    size_t count = 1;
+
+    scan.low = scan.high = counts, scan.lines = 1, scan.elements = 4;
+    window.planes[0] = window.planes[1] = window.planes[2] = plane;
+    window.height = window.width = 2;
+    CHECK(xedge_bundle_open(&own, path) == XEDGE_OK && xedge_bundle_close(own) == XEDGE_OK);
+    CHECK(xedge_detector_close(detector) == XEDGE_OK);
+
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_bundle_describe(&other, own));
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_bundle_class(&text, own, 0));
+    CHECK(text == NULL && other.classes == 0);
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_bundle_golden(own, NULL, NULL, (size_t)-1));
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_detector_open(&refused, own, NULL));
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_bundle_close(own));
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_detect_scan(detector, &scan, NULL, 0, &count));
+    CHECK(refused == NULL && count == 0);
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_detect_window(detector, &window, NULL, 0, &count));
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_detections(detector, NULL, 0, &count));
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_self_test(NULL, detector));
+    text = "";
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_detector_engine(&text, detector));
+    CHECK_FAILS(XEDGE_E_HANDLE, "closed", xedge_detector_close(detector));
+    CHECK(text == NULL);
+}
+
 static void too_many_are_refused(void) {
     xedge_detector *opened[64] = {NULL};
     xedge_options options = XEDGE_OPTIONS_INIT;
@@ -236,11 +298,13 @@ int main(int argc, char **argv) {
     statuses_have_names_and_texts();
     a_bundle_describes_itself();
     structs_of_other_sizes();
+    structs_that_nobody_wrote();
     bad_options();
     scans();
     windows();
     planes_of_counts();
     after_close();
+    no_function_takes_a_closed_handle(argv[1]);
     too_many_are_refused();
     a_detector_outlives_its_bundle(argv[1]);
     the_log_warns_of_the_null_engine();

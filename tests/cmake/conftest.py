@@ -102,7 +102,7 @@ def engine(request: pytest.FixtureRequest, native: Any, tiny_bundle: Path) -> st
     except NATIVE.NativeError as error:
         if "built without" not in str(error):
             raise
-        pytest.skip(f"needs {name} in libxedge: {error}")
+        pytest.skip(f"needs libxedge-{name}: {error}")
     finally:
         native.call("xedge_bundle_close", bundle)
     return name
