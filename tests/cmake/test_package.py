@@ -86,6 +86,7 @@ def test_an_unpacked_archive_serves_both_libraries(build, run, repository, tmp_p
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_a_cross_build_for_arm_passes_its_tests(cmake, run, repository) -> None:
     """On QEMU, without an engine but the null one: the library and the boundary."""
     for program, package in (("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu"),
@@ -98,6 +99,7 @@ def test_a_cross_build_for_arm_passes_its_tests(cmake, run, repository) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("preset", ["asan", "tsan"])
 def test_sanitizers_find_nothing(cmake, run, repository, preset) -> None:
     cmake(preset)
