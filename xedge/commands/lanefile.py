@@ -40,6 +40,8 @@ class LaneTable:
         bag_limit_s: Seconds from a bag's first line within which it must be decided.
         journal: Folder of the journal; None keeps none.
         journal_mb: Raw strips that it keeps, MB; the oldest are deleted.
+        journal_days: Days that it keeps bags and notes.
+        journal_rows_mb: Its database, MB, from which the oldest bags and notes are deleted.
         journal_fsync: ``interval`` or ``decision``; see `xedge.lane.journal.JournalSettings`.
         keep: Decisions that stay in memory for the last report.
         silent_s: Seconds without a strip after which the detector is named silent.
@@ -57,12 +59,15 @@ class LaneTable:
     bag_limit_s: float = 60.0
     journal: Path | None = None
     journal_mb: float = 10_000.0
+    journal_days: float = 400.0
+    journal_rows_mb: float = 2_000.0
     journal_fsync: Literal["interval", "decision"] = "interval"
     keep: int = 1000
     silent_s: float = 30.0
 
     def __post_init__(self) -> None:
-        above_zero(self, "threads", "deadline_mm", "bag_limit_s", "journal_mb", "keep", "silent_s")
+        above_zero(self, "threads", "deadline_mm", "bag_limit_s", "journal_mb",
+                   "journal_days", "journal_rows_mb", "keep", "silent_s")  # fmt: skip
         if self.alarm_threshold is not None and not 0 < self.alarm_threshold <= 1:
             raise ConfigError("alarm_threshold cannot be used", expected="above 0, up to 1",
                               found=str(self.alarm_threshold))  # fmt: skip
@@ -70,7 +75,10 @@ class LaneTable:
     @property
     def journal_settings(self) -> JournalSettings:
         """How the journal is kept."""
-        return JournalSettings(keep_bytes=round(self.journal_mb * 1e6), fsync=self.journal_fsync)
+        return JournalSettings(
+            keep_bytes=round(self.journal_mb * 1e6), fsync=self.journal_fsync,
+            keep_days=self.journal_days, keep_rows_bytes=round(self.journal_rows_mb * 1e6),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

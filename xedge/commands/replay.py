@@ -63,7 +63,8 @@ def replay(
     \b
     Exit codes:
       0  every decision is the same
-      1  there are differences, or the journal, the bundle or the engine cannot be used
+      1  there are differences, or the journal, the bundle or the engine cannot be used, or
+         retention has deleted every bag that is asked for
 
     \b
     Examples:
@@ -120,7 +121,8 @@ def _show(console: Console, outcome: Replay) -> None:
     console.print(
         f"{outcome.compared} decisions compared, {len(outcome.differences)} differences; "
         f"{outcome.windows} windows screened again, {outcome.from_record} taken from the record; "
-        f"{outcome.recovered} bags of a broken run, {outcome.out_of_reach} out of reach"
+        f"{outcome.recovered} bags of a broken run, {outcome.out_of_reach} out of reach, "
+        f"{outcome.deleted} deleted"
     )
 
 
@@ -129,7 +131,9 @@ def _list(reader: JournalReader, as_json: bool) -> None:
     shifts = [_summary(boot, [row for row in bags if row["epoch"] == boot.epoch])
               for boot in reader.boots()]  # fmt: skip
     if as_json:
-        click.echo(json.dumps({"strip_bytes": reader.strip_bytes, "boots": shifts}))
+        gone = [dataclasses.asdict(one) for one in reader.deletions()]
+        click.echo(json.dumps({"strip_bytes": reader.strip_bytes, "boots": shifts,
+                               "deleted": gone}))  # fmt: skip
         return
     table = Table("epoch", "started", "ended", "bags", "decisions", "model", "engine", box=None)
     for shift in shifts:
@@ -143,6 +147,8 @@ def _list(reader: JournalReader, as_json: bool) -> None:
     console = open_console(quiet=False)
     console.print(table)
     console.print(f"{reader.strip_bytes / 1e6:.1f} MB of raw strips")
+    for one in reader.deletions():
+        console.print(str(one), markup=False)
 
 
 def _summary(boot: Boot, bags: list[dict[str, Any]]) -> dict[str, Any]:

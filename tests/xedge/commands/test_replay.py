@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from xedge.commands.journals import Handover, open_journal
 from xedge.commands.replay import replay
 from xedge.commands.strips import record_belt, screen_file
 from xedge.control.board import PlcEvent
+from xedge.errors import JournalError
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,30 @@ def test_a_difference_is_a_row_of_a_table_and_an_exit_code(
     assert row[:2] == ["2", "latency_ns"]
     assert int(row[2]) == int(row[3]) + 1
     assert "and was other" in result.stdout
+
+
+def test_what_retention_deleted_is_listed_and_missed(
+    shift: Path, stand_in_bundle: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(shift, folder)
+    base = sqlite3.connect(folder / "journal.sqlite")
+    base.execute("DELETE FROM bags WHERE bag = 1")
+    base.execute("INSERT INTO deletions VALUES"
+                 " ('2026-11-25', 'age', 1, 1, 1, '{\"ALARM\": 1}', 0, 7, 0)")  # fmt: skip
+    base.commit()
+    base.close()
+    said = "deleted on 2026-11-25 by retention (age): bags 1 to 1 (1: 1 ALARM; 0 late), 7 notes"
+    assert said in " ".join(call(stand_in_bundle, folder, "--list").stdout.split())
+    listed = json.loads(call(stand_in_bundle, folder, "--list", "--json").stdout)
+    assert (listed["deleted"][0]["bags"], listed["boots"][0]["verdicts"]) == (1, {"ALARM": 1})
+    result = call(stand_in_bundle, folder, "--no-engine")
+    assert result.exit_code == 0
+    assert "nothing is left of 1 of these bags" in " ".join(result.stdout.split())
+    assert "1 decisions compared" in result.stdout
+    gone = call(stand_in_bundle, folder, "--no-engine", "--to", 1)
+    assert isinstance(gone.exception, JournalError)
+    assert "nothing is left of bags 1 to 1" in str(gone.exception)
 
 
 def test_a_folder_that_is_no_journal_is_one_sentence(tmp_path: Path, stand_in_bundle: Path) -> None:

@@ -1,6 +1,6 @@
 """A lane's journal: every bag, decision and event in SQLite, and the raw strips in segment files.
 
-    journal.sqlite               boots, bags, notes, events, segments: see `schema`
+    journal.sqlite               boots, bags, notes, events, segments, deletions: see `schema`
     strips-00000001.xstrip       raw strips, in the format of docs/strip-file.md; the one that is
                                  being written, or that a crash left behind, ends in ``.part``
     lock                         held by the lane that writes

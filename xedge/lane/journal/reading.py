@@ -25,6 +25,7 @@ from xedge.lane.journal.records import (
     event_of,
     misfit_of,
 )
+from xedge.lane.journal.retention import Deletion, deletions
 from xedge.lane.journal.segments import bytes_in, path_of
 from xedge.scanner.sidebyside import Corrections
 from xedge.scanner.stripfile import StripReader
@@ -117,6 +118,10 @@ class JournalReader:
             "SELECT * FROM bags WHERE bag BETWEEN ? AND ? ORDER BY bag", (first, most)
         )
         return [dict(row) for row in rows]
+
+    def deletions(self) -> list[Deletion]:
+        """What retention deleted, the first day first."""
+        return deletions(self._base)
 
     def records(self) -> list[dict[str, Any]]:
         """Notes and decisions in the order in which they were made, each with its ``kind``."""

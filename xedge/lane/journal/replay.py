@@ -53,6 +53,7 @@ class Replay:
         recovered: Bags that a crash had left on the belt: nothing decided them, so nothing can be
             compared.
         out_of_reach: Bags whose strips were deleted or lost.
+        deleted: Bags in the range of which retention left nothing to compare with.
         windows: Windows that the engine screened again.
         from_record: Windows whose answer was taken from the record.
         differences: What was otherwise.
@@ -62,6 +63,7 @@ class Replay:
     compared: int = 0
     recovered: int = 0
     out_of_reach: int = 0
+    deleted: int = 0
     windows: int = 0
     from_record: int = 0
     differences: list[Difference] = field(default_factory=list)
@@ -85,10 +87,13 @@ def replay(
         last: The last one; None for the last in the journal.
 
     Raises:
-        JournalError: When a core in the journal is of another version of xedge.
+        JournalError: When a core in the journal is of another version of xedge, or when retention
+            has deleted every bag that is asked for.
     """
     outcome = Replay()
-    bags = [row for row in reader.bags(first, last) if row["verdict"] is not None]
+    rows = reader.bags(first, last)
+    _miss(reader, outcome, first, last, len(rows))
+    bags = [row for row in rows if row["verdict"] is not None]
     for boot in reader.boots():
         wanted = {row["bag"]: row for row in bags if row["epoch"] == boot.epoch}
         outcome.recovered += sum(row["decided_epoch"] != boot.epoch for row in wanted.values())
@@ -96,6 +101,26 @@ def replay(
         if wanted:
             _Boot(reader, boot, screens, wanted, outcome).run()
     return outcome
+
+
+def _miss(reader: JournalReader, outcome: Replay, first: int, last: int | None, found: int) -> None:
+    """Say which of the bags that are asked for retention has deleted."""
+    gone = [one for one in reader.deletions()
+            if one.first_bag is not None and one.last_bag is not None
+            and one.last_bag >= first and (last is None or one.first_bag <= last)]  # fmt: skip
+    if not gone:
+        return
+    newest = max(row["bag"] for row in reader.bags())  # the last bag is never deleted
+    outcome.deleted = max(0, min(newest, last or newest) - first + 1 - found)
+    if not outcome.deleted:
+        return
+    when = "; ".join(map(str, gone))
+    if not found:
+        raise JournalError(
+            f"nothing is left of bags {first} to {last or newest}", found=when,
+            remedy="Raise journal_days or journal_rows_mb to keep them for longer",
+        )  # fmt: skip
+    outcome.notices.append(f"nothing is left of {outcome.deleted} of these bags: {when}")
 
 
 class _Boot:

@@ -8,7 +8,7 @@ from typing import Final
 
 from xedge.errors import JournalError
 
-VERSION: Final = 2
+VERSION: Final = 3
 APPLICATION: Final = 0x58454A4C
 """SQLite's application id of a journal, "XEJL"."""
 
@@ -73,6 +73,18 @@ CREATE TABLE segments (
     fresh INTEGER NOT NULL,      -- 1: the first one of its boot, whose core is a new one
     core BLOB                    -- the core's state before its first strip; NULL: none was taken
 );
+CREATE TABLE deletions (         -- what retention deleted, a row for each day and cause
+    day TEXT NOT NULL,           -- UTC
+    cause TEXT NOT NULL,         -- age, or size
+    first_bag INTEGER,           -- NULL when no bag was deleted
+    last_bag INTEGER,
+    bags INTEGER NOT NULL,
+    decisions TEXT NOT NULL,     -- JSON: how many by verdict, of NOT_CLEARED by reason
+    late INTEGER NOT NULL,
+    notes INTEGER NOT NULL,
+    boots INTEGER NOT NULL,
+    PRIMARY KEY (day, cause)
+);
 """
 
 
@@ -87,6 +99,7 @@ def create(path: Path) -> sqlite3.Connection:
     base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         if _empty(base, path):
+            base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # in front of the first page
             base.execute("PRAGMA journal_mode = WAL")
             base.execute("BEGIN IMMEDIATE")
             for statement in TABLES.split(";\n"):

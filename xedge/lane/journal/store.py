@@ -21,6 +21,7 @@ from xedge.lane.journal.records import (
     decision_columns,
     decision_of,
 )
+from xedge.lane.journal.retention import Retention
 from xedge.lane.journal.segments import Segments, segments_in
 from xedge.scanner.stripfile import StripFileHeader
 from xedge.types import Decision, Detections, Reason, Strip, Verdict
@@ -43,6 +44,8 @@ class JournalSettings:
 
     Attributes:
         keep_bytes: Raw strips that are kept, bytes; the oldest segments are deleted.
+        keep_days: Days that bags and notes are kept, by the wall clock.
+        keep_rows_bytes: Bytes of the database from which the oldest bags and notes are deleted.
         fsync: ``interval``: what was written is forced onto the disk every `sync_s` seconds;
             ``decision``: each decision besides, before it is published.
         sync_s: See `fsync`.
@@ -54,13 +57,16 @@ class JournalSettings:
     """
 
     keep_bytes: int = 10_000_000_000
+    keep_days: float = 400.0
+    keep_rows_bytes: int = 2_000_000_000
     fsync: Literal["interval", "decision"] = "interval"
     sync_s: float = 1.0
     patience_s: float = 1.0
     queue_bytes: int = 64_000_000
 
     def __post_init__(self) -> None:
-        for name in ("keep_bytes", "sync_s", "patience_s", "queue_bytes"):
+        for name in ("keep_bytes", "keep_days", "keep_rows_bytes", "sync_s", "patience_s",
+                     "queue_bytes"):  # fmt: skip
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"a journal's {name} cannot be used", expected="above 0",
                                   found=str(getattr(self, name)))  # fmt: skip
@@ -102,6 +108,7 @@ class Store:
             self._committed_s = self._synced_s = time.monotonic()
             self.segments = Segments(folder, settings.keep_bytes, settings.segment_bytes)
             self._begin_boot(folder, about)
+            self._retention = Retention(self._base, settings.keep_days, settings.keep_rows_bytes)
             if settings.fsync == "interval":
                 self._base.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
@@ -114,7 +121,10 @@ class Store:
         self._base.execute("BEGIN IMMEDIATE")
         last = one("SELECT max(epoch) FROM boots")
         self.epoch = last + 1 if last is not None else secrets.randbelow(FIRST_EPOCHS - 1) + 1
-        self.first_bag = (one("SELECT max(bag) FROM bags") or 0) + 1
+        self.first_bag = 1 + max(
+            one(f"SELECT coalesce(max({last}), 0) FROM {table}")
+            for last, table in (("bag", "bags"), ("last_bag", "deletions"))
+        )
         self.first_seq = 1 + max(
             one(f"SELECT coalesce(max(seq), 0) FROM {table}")
             for table in ("events", "notes", "bags")
@@ -272,9 +282,12 @@ class Store:
         self._do("DELETE FROM segments WHERE segment = ?", number)
 
     def _do(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        self._begin()
+        return self._base.execute(sql, values)
+
+    def _begin(self) -> None:
         if not self._base.in_transaction:
             self._base.execute("BEGIN IMMEDIATE")
-        return self._base.execute(sql, values)
 
     def tidy(self, wanted: bool) -> bool:
         """Put on record what was written, if it is ``wanted`` or due; True when all of it is."""
@@ -282,6 +295,9 @@ class Store:
         if self._base.in_transaction and (wanted or now_s - self._committed_s >= COMMIT_S):
             self._base.execute("COMMIT")
             self._committed_s = now_s
+        if not wanted and self._retention.due:  # nobody waits
+            self._begin()
+            self._retention.trim()
         self.segments.check()
         if now_s - self._synced_s >= self._sync_s and self.segments.idle:
             self._synced_s = now_s
