@@ -16,7 +16,6 @@ GOOD = """\
 [lane]
 name = "north"
 journal = "north.journal"
-journal_days = 31
 alarm_threshold = 0.3
 
 [source]
@@ -53,13 +52,14 @@ def test_everything_is_where_the_file_says(tmp_path: Path) -> None:
     file = read(tmp_path, GOOD)
     assert file.lane.name == "north"
     assert file.lane.journal == tmp_path / "north.journal"
-    kept = file.lane.journal_settings
-    assert (kept.keep_days, kept.keep_rows_bytes) == (31, 2_000_000_000)
+    kept = read(tmp_path, GOOD.replace("[source]", "journal_days = 31\n[source]", 1)).lane
+    assert kept.journal_settings.keep_days == 31
+    assert kept.journal_settings.keep_rows_bytes == 2_000_000_000
     assert file.source.bags == 3
     assert file.control.valid_mm == 1500.0
     assert file.buses[0].options == ModbusOptions(host="10.0.0.2", port=1502)
     assert [bus.plc_beats for bus in file.buses] == [True, False]
-    assert file.buses[1].place.endswith("lane.toml:21")
+    assert file.buses[1].place.endswith("lane.toml:20")
     assert file.buses[1].options.password.reveal() == "hunter2"
     assert "hunter2" not in repr(file)
     assert file.engine == EngineTable()
