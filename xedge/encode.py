@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+import cv2
 import numpy as np
 
 from xedge.errors import ImageError
@@ -21,6 +22,7 @@ from xedge.types import AIR_COUNTS, U8, U16
 
 RATIO_STEPS = 256
 RATIO_LIMIT = 8 * RATIO_STEPS - 1
+_ROWS = 32  # of planes at a time: what lies between counts and planes stays in the L2 cache
 
 
 def _ratio_table() -> U8:
@@ -49,6 +51,11 @@ def bin_counts(counts: U16, binning: int) -> U16:
     if binning == 1:
         return counts
     h, w = counts.shape[0] // binning, counts.shape[1] // binning
+    if binning == 2 and h and w:
+        # OpenCV's mean of 2 x 2 is (a + b + c + d + 2) >> 2 as well; of larger blocks it rounds
+        # halves to even.
+        even = cv2.resize(counts[: 2 * h, : 2 * w], (w, h), interpolation=cv2.INTER_AREA)
+        return np.asarray(even, np.uint16)
     # Row slices first: whole rows add at memory speed, a reshape to 4-d does not.
     rows = counts[: h * binning : binning, : w * binning].astype(np.uint32)
     for k in range(1, binning):
@@ -60,13 +67,14 @@ def bin_counts(counts: U16, binning: int) -> U16:
     return ((total + cells // 2) // cells).astype(np.uint16)
 
 
-def dual_energy_planes(low: U16, high: U16, binning: int = 1) -> U8:
+def dual_energy_planes(low: U16, high: U16, binning: int = 1, out: U8 | None = None) -> U8:
     """Three planes of a dual-energy pair by equation 1: high, low, ratio.
 
     Args:
         low: Corrected low-energy counts, uint16 ``[lines, elements]``.
         high: Corrected high-energy counts, the same shape.
         binning: Lines and elements averaged into one pixel beforehand.
+        out: Where to write them, of the shape that is returned; None for a new array.
 
     Returns:
         uint8 ``[3, lines // binning, elements // binning]``.
@@ -81,13 +89,27 @@ def dual_energy_planes(low: U16, high: U16, binning: int = 1) -> U8:
             found=f"low {low.dtype} {list(low.shape)}, high {high.dtype} {list(high.shape)}",
             remedy="Give the corrected counts of both energies",
         )
-    low, high = bin_counts(low, binning), bin_counts(high, binning)
-    planes = np.empty((3, *low.shape), np.uint8)
-    np.right_shift(high, 8, out=planes[0], casting="unsafe")
-    np.right_shift(low, 8, out=planes[1], casting="unsafe")
-    ratio = (high.astype(np.uint32) << 8) // np.maximum(low, 1)
-    planes[2] = RATIO_TABLE[np.minimum(ratio, RATIO_LIMIT)]
+    planes = out
+    if planes is None:
+        planes = np.empty((3, low.shape[0] // binning, low.shape[1] // binning), np.uint8)
+    for start in range(0, planes.shape[1], _ROWS):
+        rows = slice(start, start + _ROWS)
+        lines = slice(start * binning, (start + _ROWS) * binning)
+        _encode(bin_counts(low[lines], binning), bin_counts(high[lines], binning), planes[:, rows])
     return planes
+
+
+def _encode(low: U16, high: U16, planes: U8) -> None:
+    """The planes of a few binned lines."""
+    np.right_shift(high, 8, out=planes[0, : len(low)], casting="unsafe")
+    np.right_shift(low, 8, out=planes[1, : len(low)], casting="unsafe")
+    # Integers divide one by one, floats by vectors. Below 2^24 by below 2^16, a quotient is a whole
+    # number or 2^-16 away from one; a double rounds by 2^-29 at the most: its floor is exact.
+    ratio, below = high.astype(np.float64), low.astype(np.float64)
+    ratio *= RATIO_STEPS
+    ratio /= np.maximum(below, 1.0, out=below)
+    # "clip" is what limits the ratio, too.
+    np.take(RATIO_TABLE, ratio.astype(np.intp), mode="clip", out=planes[2, : len(low)])
 
 
 AIR_PLANES: U8 = dual_energy_planes(

@@ -46,6 +46,25 @@ def test_the_integers_follow_the_formula(low, high) -> None:
     assert exact - 1.5 <= planes[2] <= exact + 1e-6
 
 
+@given(st.integers(0, 65535), st.integers(1, 2049), st.integers(-1, 1), st.integers(1, 40))
+def test_the_ratio_is_the_integer_one_on_both_sides_of_every_step(low, step, off, lines) -> None:
+    high = min(max(-(-step * max(low, 1) // 256) + off, 0), 65535)
+    planes = dual_energy_planes(
+        np.full((lines, 3), low, np.uint16), np.full((lines, 3), high, np.uint16)
+    )
+    wanted = RATIO_TABLE[min(high * 256 // max(low, 1), len(RATIO_TABLE) - 1)]
+    assert (planes[2] == wanted).all()
+
+
+@given(counts, st.integers(1, 8))
+def test_planes_are_written_where_they_are_wanted(image, binning) -> None:
+    wanted = dual_energy_planes(image, image[::-1], binning)
+    room = np.full((3, wanted.shape[1] + 2, wanted.shape[2]), 7, np.uint8)
+    dual_energy_planes(image, image[::-1], binning, room[:, 1:-1])
+    np.testing.assert_array_equal(room[:, 1:-1], wanted)
+    assert (room[:, [0, -1]] == 7).all()
+
+
 @given(counts, st.integers(1, 8))
 def test_a_bin_is_the_mean_of_its_block(image, binning) -> None:
     binned = bin_counts(image, binning)

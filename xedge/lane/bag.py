@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from xedge.lane.config import LaneConfig
 from xedge.scanner.cutter import Lines
-from xedge.types import I64, U16, Detections, Reason, Scan
+from xedge.scanner.windows import GrowingPlanes
+from xedge.types import I64, U8, U16, Detections, Reason, Scan
 
 
 @dataclass(eq=False)
@@ -35,6 +37,7 @@ class Bag:
         parts: What was found, by window.
         starts: First line of each window, by window.
         rungs: The rung that screened each window, by window.
+        planes: Those of each view so far, while there are windows to come.
     """
 
     number: int
@@ -56,12 +59,22 @@ class Bag:
     parts: dict[int, Detections] = field(default_factory=dict)
     starts: dict[int, int] = field(default_factory=dict)
     rungs: dict[int, str] = field(default_factory=dict)
+    planes: tuple[tuple[slice, GrowingPlanes], ...] = ()
 
     @staticmethod
     def begin(
-        number: int, opened_ns: int, elements: int, config: LaneConfig, *, stored: bool
+        number: int, opened_ns: int, views: Sequence[slice], config: LaneConfig, *, stored: bool
     ) -> Bag:
-        """A bag without a line, with room for its lines unless the lane is too full."""
+        """A bag without a line, with room for its lines unless the lane is too full.
+
+        Args:
+            number: Its number.
+            opened_ns: When it began.
+            views: The elements of each view.
+            config: The set-up.
+            stored: Whether its lines are kept.
+        """
+        elements = views[-1].stop
         cutter = config.cutter
         room = cutter.max_bag_lines + cutter.margin_lines if stored else 0
         room += config.windows.overlap if stored and cutter.continuous else 0
@@ -73,7 +86,11 @@ class Bag:
             np.empty(room, np.int64),
             stored=stored,
             reasons=set() if stored else {Reason.OVERLOAD},
-        )
+            planes=tuple(
+                (view, GrowingPlanes(config.windows, room, view.stop - view.start))
+                for view in views if stored
+            ),
+        )  # fmt: skip
 
     def append(self, lines: Lines) -> None:
         """Take the next lines of the scan."""
@@ -86,6 +103,18 @@ class Bag:
             self.high[self.lines : end] = lines.high
             self.encoder[self.lines : end] = lines.encoder
         self.lines = end
+        for view, planes in self.planes:
+            planes.grow(self.low[:end, view], self.high[:end, view])
+
+    def window(self, view: int, start: int) -> U8:
+        """The planes of a view's window that starts at a line."""
+        columns, planes = self.planes[view]
+        rows = slice(0, self.lines)
+        return planes.window(self.low[rows, columns], self.high[rows, columns], start)
+
+    def end(self) -> None:
+        """No line will come any more, and no window."""
+        self.ended, self.planes = True, ()
 
     def go_on_from(self, before: Bag | None, overlap: int) -> None:
         """Begin with the last lines of the part before, so that some window shows the seam whole.

@@ -227,11 +227,11 @@ class LaneCore:
             # A bag that begins right behind the furthest place may be the rear of a strange one.
             self._take_pieces(self._cutter.hole(1, Reason.BELT_REVERSED), now_ns, out)
         for head, tail in strange:
-            bag = Bag.begin(self._cutter.number(), self._clock.running_ns(now_ns), self._elements,
+            bag = Bag.begin(self._cutter.number(), self._clock.running_ns(now_ns), self._columns,
                             self._config, stored=False)  # fmt: skip
             bag.reasons = {Reason.BELT_REVERSED}
             bag.head_encoder, bag.tail_encoder, bag.tail_ns = head, tail, strip.captured_ns
-            bag.ended = True
+            bag.end()
             self._ledger.bags_in += 1
             self._queue.append(bag)
             out.append(Note("bag-begun", {"bag": bag.number, "head_encoder": self._read(head)}))
@@ -280,7 +280,7 @@ class LaneCore:
 
     def _begin(self, begun: BagBegun, now_ns: int, out: list[Action]) -> None:
         stored = len(self._queue) < self._config.max_open_bags
-        bag = Bag.begin(begun.bag, self._clock.running_ns(now_ns), self._elements, self._config,
+        bag = Bag.begin(begun.bag, self._clock.running_ns(now_ns), self._columns, self._config,
                         stored=stored)  # fmt: skip
         if self._seam is not None:
             bag.go_on_from(self._seam[0], self._config.windows.overlap)
@@ -312,23 +312,21 @@ class LaneCore:
             self._seam = (bag, ended.reasons)
         if bag is None:
             return
-        bag.ended = True
         bag.reasons |= ended.reasons
         bag.tail_encoder, bag.tail_ns = ended.tail_encoder, ended.tail_ns
         done = bag.windows // len(self._columns)
         for start in self._config.windows.starts(bag.lines)[done:]:
             self._ask(bag, start, now_ns, out)
+        bag.end()
 
     # Windows
 
     def _ask(self, bag: Bag, start: int, now_ns: int, out: list[Action]) -> None:
         """Ask for the window of each view that begins at a line."""
-        for columns in self._columns:
-            self._ask_view(bag, start, columns, now_ns, out)
+        for view in range(len(self._columns)):
+            self._ask_view(bag, start, view, now_ns, out)
 
-    def _ask_view(
-        self, bag: Bag, start: int, columns: slice, now_ns: int, out: list[Action]
-    ) -> None:
+    def _ask_view(self, bag: Bag, start: int, view: int, now_ns: int, out: list[Action]) -> None:
         index = bag.windows
         bag.windows += 1
         if not bag.stored:
@@ -337,9 +335,7 @@ class LaneCore:
             bag.reasons.add(Reason.OVERLOAD)
             out.append(Note("window-dropped", {"bag": bag.number, "window": index}))
             return
-        plan = self._config.windows
-        rows = slice(0, bag.lines)
-        planes = plan.planes(bag.low[rows, columns], bag.high[rows, columns], start)
+        planes = bag.window(view, start)
         bag.starts[index] = start
         bag.pending += 1
         self._asked.add((bag.number, index))

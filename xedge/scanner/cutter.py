@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xedge.errors import ConfigError
-from xedge.scanner.flatfield import Mask
+from xedge.scanner.flatfield import Mask, count_true
 from xedge.types import AIR_COUNTS, I64, U16, Reason
 
 
@@ -218,14 +218,18 @@ class BagCutter:
 
     def feed(self, lines: Lines) -> tuple[Piece, ...]:
         """What these lines settle, in the order of the belt."""
-        begin = self._matter(lines.low, self._begin_level)
-        matter = self._matter(lines.low, self._end_level)
         pieces: list[Piece] = []
+        darkest = lines.low.min()
+        begin = matter = None  # most strips need one of the two
         row = 0
         while row < len(lines):
             if self._bag is None:
+                if begin is None:
+                    begin = self._matter(lines.low, self._begin_level, darkest)
                 row += self._seek(lines[row:], begin[row:], pieces)
             else:
+                if matter is None:
+                    matter = self._matter(lines.low, self._end_level, darkest)
                 row += self._follow(lines[row:], matter[row:], pieces)
         return tuple(pieces)
 
@@ -277,13 +281,14 @@ class BagCutter:
         self._rising = 0
         return tuple(pieces)
 
-    def _matter(self, low: U16, level: np.uint16) -> Mask:
-        if low.min() >= level:  # most strips of an idle belt: one pass instead of three
+    def _matter(self, low: U16, level: np.uint16, darkest: np.uint16) -> Mask:
+        if darkest >= level:  # most strips of an idle belt
             return np.zeros(len(low), np.bool_)
-        dark = (low < level).view(np.uint8)
+        dark: Mask = low < level
         # Each view by itself: a few faulty elements in each would else be matter together.
-        counts = [np.add.reduce(dark[:, view], axis=1, dtype=np.uint32) for view in self._views]
-        matter: Mask = np.max(counts, axis=0) >= self._config.min_elements
+        matter: Mask = np.zeros(len(low), np.bool_)
+        for view in self._views:
+            matter |= count_true(dark[:, view]) >= self._config.min_elements
         return matter
 
     def _seek(self, lines: Lines, begin: Mask, pieces: list[Piece]) -> int:

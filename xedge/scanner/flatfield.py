@@ -13,11 +13,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from xedge.errors import CorrectionError, LineError
-from xedge.types import AIR_COUNTS, F32, U16
+from xedge.types import AIR_COUNTS, F32, I32, U16
 
 Mask = npt.NDArray[np.bool_]
 
@@ -220,7 +221,7 @@ class Repair:
 
     def values(self, lines: U16) -> F32:
         """What the elements should read, float32 ``[lines, columns]``."""
-        left, right = lines[:, self.left], lines[:, self.right]
+        left, right = (lines.take(columns, axis=1) for columns in (self.left, self.right))
         mixed: F32 = left * (np.float32(1) - self.share) + right * self.share
         return mixed
 
@@ -228,6 +229,12 @@ class Repair:
         """Write the interpolated values into ``lines``."""
         if self.columns.size:
             lines[:, self.columns] = self.values(lines) + np.float32(0.5)
+
+
+def count_true(mask: Mask) -> I32:
+    """How many are true in each row, int32 ``[n]``."""
+    counts = cv2.reduce(mask.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+    return np.asarray(counts, np.int32)[:, 0]
 
 
 def longest_run(mask: Mask) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from xedge.scanner.flatfield import Mask
 from xedge.types import I64, U16, Strip
+
+Steps = TypeVar("Steps", int, I64)
 
 COUNTER_PERIOD = 2**32
 """Counters of 32 bits start anew here, whether they are read as signed or not."""
@@ -124,7 +125,7 @@ class Intake:
             return self.lost(lines, Refusal.DAMAGED)
         gap = 0
         if self._next_line is not None:
-            gap = int(wrapped(strip.first_line - self._next_line, COUNTER_PERIOD))
+            gap = wrapped(strip.first_line - self._next_line, COUNTER_PERIOD)
         places = self._placed(strip.encoder)
         if gap < 0 and not self._restarted(strip, int(places[0])):
             self._repeated_end = strip.first_line + lines
@@ -147,8 +148,8 @@ class Intake:
         """Where lines are: what the encoder says, without its wraps, rising with the belt."""
         if self._furthest is None:
             self._raw, self._place = int(encoder[0]), self._direction * int(encoder[0])
-        steps = np.diff(encoder, prepend=np.int64(self._raw))
-        placed: I64 = self._place + self._direction * np.cumsum(wrapped(steps, self._period))
+        steps = wrapped(np.subtract(encoder, _before(encoder, self._raw)), self._period)
+        placed: I64 = self._place + self._direction * np.cumsum(steps)
         return placed
 
     def _restarted(self, strip: Strip, place: int) -> bool:
@@ -158,30 +159,30 @@ class Intake:
 
     def _by_place(self, places: I64, missing: int, hole: int, gap: int) -> Admission:
         """Drop lines at places of the belt that have been scanned; ``gap`` lines were not."""
-        before = np.empty_like(places)
-        before[0] = places[0] - self._least_step if self._furthest is None else self._furthest
-        before[1:] = places[:-1]
+        first = int(places[0]) - self._least_step if self._furthest is None else self._furthest
+        steps = places - _before(places, first)
         refused: dict[Refusal, int] = {}
         again: Mask | None = None
-        use: Mask = places - before >= self._least_step
+        used = places
+        use: Mask = steps >= self._least_step
         if use.all():
             self._jumped = False
         else:
-            causes = self._causes(places, int(before[0]), gap)
+            causes = self._causes(places, first, gap)
             use = np.array([cause is None for cause in causes])
             refused = {c: causes.count(c) for c in Refusal if c in causes}
             again = np.array([cause is Refusal.RESCANNED for cause in causes])
             hole = max(hole, refused.get(Refusal.REVERSED, 0))
-        if not use.any():
-            return Admission(None, refused, missing, hole, places, again)
-        used = places[use]
-        first = before[0]
-        steps = np.diff(used, prepend=first) / self._counts_per_line
-        steps[0] -= gap
+            if not use.any():
+                return Admission(None, refused, missing, hole, places, again)
+            used = places[use]
+            steps = used - _before(used, first)
+        pitches = steps / self._counts_per_line
+        pitches[0] -= gap
         if self._furthest is not None:
             # Four lines' worth of counts between neighbours: the encoder jumped, or the belt
             # slipped. Half as much belt again as there are lines: it is too fast for them.
-            jump, over = int(steps.max()) - 1, round(float(steps.sum())) - len(steps)
+            jump, over = int(pitches.max()) - 1, round(float(pitches.sum())) - len(steps)
             hole = max(hole, jump if jump > FAR else 0)
             hole = max(hole, over if over > max(FAR, len(steps) // 2) else 0)
         self._furthest = int(used[-1])
@@ -210,6 +211,13 @@ class Intake:
         return causes
 
 
+def _before(values: I64, first: int) -> I64:
+    """What comes before each value; before the first one, ``first``."""
+    before = np.empty_like(values)
+    before[0], before[1:] = first, values[:-1]
+    return before
+
+
 def _without(admission: Admission, unlit: Mask) -> Admission:
     """The same without unlit lines: a hole, where the belt moved on meanwhile."""
     again = None if admission.again is None else admission.again & ~unlit
@@ -226,6 +234,6 @@ def _without(admission: Admission, unlit: Mask) -> Admission:
     )
 
 
-def wrapped(steps: npt.ArrayLike, period: int) -> I64:
+def wrapped(steps: Steps, period: int) -> Steps:
     """Steps of a counter that starts anew after a period: the shorter way round."""
-    return (np.asarray(steps, np.int64) + period // 2) % period - period // 2
+    return (steps + period // 2) % period - period // 2

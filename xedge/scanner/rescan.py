@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 
 from xedge.scanner.flatfield import Mask
@@ -97,5 +98,16 @@ class ScannedPlaces:
         return differs, darker
 
     def _columns(self, low: U16) -> U16:
-        sums = np.add.reduceat(low, self._edges, axis=1, dtype=np.uint32)
-        return np.asarray(sums // self._sizes, np.uint16)
+        columns = len(self._sizes)
+        if low.shape[1] % columns:
+            sums = np.add.reduceat(low, self._edges, axis=1, dtype=np.uint32)
+            return np.asarray(sums // self._sizes, np.uint16)
+        # The same, all columns being equally wide: floats hold sums below 2^24, and doubles their
+        # quotients.
+        each = low.shape[1] // columns
+        wide = np.ascontiguousarray(low).reshape(-1, each)
+        sums = cv2.reduce(wide, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+        means: U16 = np.divide(sums.reshape(len(low), columns), each, dtype=np.float64).astype(
+            np.uint16
+        )
+        return means

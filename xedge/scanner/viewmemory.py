@@ -99,7 +99,7 @@ class ViewMemory:
         self._raw = self._direction * self._raw_read
         if anchor is not None:
             its_read, its_raw = anchor.encoder
-            step = int(wrapped(self._raw_read - its_read, self._period))
+            step = wrapped(self._raw_read - its_read, self._period)
             self._raw = its_raw + self._direction * step
         self.first = self.furthest = self._raw
 
@@ -113,7 +113,7 @@ class ViewMemory:
         """True when the line counter went back."""
         if self._counter is None:
             return False
-        return bool(wrapped(strip.first_line - self._counter, COUNTER_PERIOD) < 0)
+        return wrapped(strip.first_line - self._counter, COUNTER_PERIOD) < 0
 
     def jumped(self, strip: Strip, raw: I64, line: float) -> bool:
         """True when the encoder moved as no belt does from one line to the next that came.
@@ -125,7 +125,7 @@ class ViewMemory:
         """
         gap = 0
         if self._counter is not None:
-            gap = int(wrapped(strip.first_line - self._counter, COUNTER_PERIOD))
+            gap = wrapped(strip.first_line - self._counter, COUNTER_PERIOD)
         steps = np.abs(np.diff(raw, prepend=np.int64(self._raw))) / line
         # The belt may have gone either way while lines were lost; how many a counter that starts
         # anew does not say.
@@ -136,7 +136,7 @@ class ViewMemory:
         """Take a strip; how many of its lines show a place again, for the belt stood."""
         raw = self.unwrapped(strip.encoder)
         if self._counter is not None:
-            self._lost += max(0, int(wrapped(strip.first_line - self._counter, COUNTER_PERIOD)))
+            self._lost += max(0, wrapped(strip.first_line - self._counter, COUNTER_PERIOD))
         self._counter = (strip.first_line + len(strip)) % COUNTER_PERIOD
         before = self._captured_ns if self._captured_ns is not None else strip.captured_ns
         pace = max(0, strip.captured_ns - before) / len(strip)

@@ -107,6 +107,47 @@ class WindowPlan:
         return dual_energy_planes(low, high, self.binning)
 
 
+class GrowingPlanes:
+    """The planes of one view of a scan, encoded while its lines come in.
+
+    A window that is full waits for its last lines alone, and what two windows share is encoded
+    once. Every window starts on a multiple of the binning, so its pixels are those of the scan.
+
+    Args:
+        plan: How the scan is cut into windows.
+        lines: Lines that the scan may have.
+        elements: Elements of the view.
+    """
+
+    def __init__(self, plan: WindowPlan, lines: int, elements: int) -> None:
+        self._plan = plan
+        self._planes = np.empty((3, lines // plan.binning, elements // plan.binning), np.uint8)
+        self._rows = 0
+
+    def grow(self, low: U16, high: U16) -> None:
+        """Encode the lines that are new.
+
+        Args:
+            low: All corrected low-energy lines so far, uint16 ``[lines, elements]``.
+            high: The high-energy lines.
+        """
+        binning = self._plan.binning
+        rows = slice(self._rows, len(low) // binning)
+        if rows.start < rows.stop:
+            lines = slice(rows.start * binning, rows.stop * binning)
+            dual_energy_planes(low[lines], high[lines], binning, self._planes[:, rows])
+            self._rows = rows.stop
+
+    def window(self, low: U16, high: U16, start: int) -> U8:
+        """The planes of the window that starts at a line, as of `WindowPlan.planes`: a copy."""
+        binning = self._plan.binning
+        end = min(start + self._plan.lines, len(low))
+        if end - start < binning:
+            return self._plan.planes(low, high, start)
+        self.grow(low, high)
+        return self._planes[:, start // binning : end // binning].copy()
+
+
 @dataclass(eq=False)
 class _Pool:
     """Boxes of all windows in scan coordinates, while they are merged."""

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.io import loadmat
 
 from xedge.scanner.flatfield import FlatField
-from xedge.scanner.health import DetectorHealth, DetectorMonitor
+from xedge.scanner.health import MATTER_SHARE, SHADOW, DetectorHealth, DetectorMonitor
 from xedge.types import AIR_COUNTS
 
 ELEMENTS = 64
@@ -245,3 +247,60 @@ def test_air_that_drifts_is_said_and_bags_are_not_taken_for_it() -> None:
     assert health.air == pytest.approx((0.95, 0.95), abs=5e-3)
     assert sum("make a new one" in sentence for sentence in health.sentences()) == 2
     assert "low energy: air reads 95" in health.sentences()[0]
+
+
+def glitches_by_hand(lines, before, other_last):
+    """The rule, sample by sample: rows and columns of what is dark against all eight around it."""
+    n, width = lines.shape
+    found = []
+    for row, column in np.ndindex(n, width):
+        above = lines[row - 1] if row else before
+        below = lines[row + 1] if row < n - 1 else above
+        above = below if above is None else above
+        if above is None:
+            continue
+        around = [
+            line[c]
+            for c in (column - 1, column + 1)
+            if 0 <= c < width
+            for line in (above, lines[row], below)
+        ] + [above[column], below[column]]
+        dark = lines[row, column] < min(around) // 2 and min(around) > SHADOW
+        if row == n - 1:
+            inner = 0 < column < width - 1
+            dark &= inner and other_last[column] > np.float32(MATTER_SHARE) * min(
+                other_last[column - 1], other_last[column + 1]
+            )
+        if dark:
+            found.append((row, column))
+    return found
+
+
+@given(st.data())
+@settings(max_examples=120)
+def test_glitches_are_those_of_the_rule_however_lines_are_packed(data) -> None:
+    width, seed = 6, data.draw(st.integers(0, 10_000))
+    rng = np.random.default_rng(seed)
+    monitor = DetectorMonitor(FlatField(np.zeros((2, width), np.float32),
+                              np.ones((2, width), np.float32),
+                              np.zeros((2, width), np.bool_)))  # fmt: skip
+    levels = np.array([0, 900, 1900, 2100, 4300, 9000, 20_000, 45_000, 60_000], np.uint16)
+    before = [None, None]
+    total = [0, 0]
+    # Too few lines for an element to be called faulty.
+    for size in data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=2)):
+        dark = rng.random((2, size, width)) < 0.15
+        raw = np.where(dark, rng.choice(levels, dark.shape), rng.choice(levels[3:]))
+        raw = raw.astype(np.uint16)
+        out = monitor.correct(raw[0], raw[1])
+        wanted = raw.copy()
+        for k in (0, 1):
+            found = glitches_by_hand(raw[k].astype(int), before[k], wanted[1 - k][-1].astype(int))
+            for row, column in found:
+                left, right = abs(column - 1), width - 1 - abs(width - 2 - column)
+                beside = int(raw[k, row, left]) + int(raw[k, row, right])
+                wanted[k, row, column] = (beside + 1) // 2
+            total[k] += len(found)
+            before[k] = raw[k, -1].astype(int)
+            np.testing.assert_array_equal(out[k], wanted[k])
+    assert monitor.health().glitches == tuple(total)

@@ -1,8 +1,11 @@
 """What a belt that comes again shows, held against what it showed before."""
 
-import numpy as np
+from itertools import pairwise
 
-from xedge.scanner.rescan import REMEMBERED_LINES, TOLERANCE, ScannedPlaces
+import numpy as np
+import pytest
+
+from xedge.scanner.rescan import COLUMNS, REMEMBERED_LINES, TOLERANCE, ScannedPlaces
 from xedge.types import AIR_COUNTS
 
 ELEMENTS = 100
@@ -43,6 +46,22 @@ def test_more_and_less_matter_differ_and_a_narrow_thing_is_seen() -> None:
     differs, darker = seen.compare(np.array([150]), thing)
     assert differs.all()
     assert darker.all()
+
+
+@pytest.mark.parametrize("elements", [20, 32, 96, 100])
+def test_a_column_s_mean_is_rounded_down_however_wide_it_is(elements: int) -> None:
+    low = np.random.default_rng(elements).integers(0, 65536, (7, elements)).astype(np.uint16)
+    columns = min(COLUMNS, elements)
+    edges = np.linspace(0, elements, columns + 1).astype(int)
+    wanted = np.array([[int(line[a:b].sum()) // (b - a) for a, b in pairwise(edges)]
+                       for line in low.astype(int)])  # fmt: skip
+    for off, agrees in ((0, True), (1, False)):  # any mean that is lower by more shows
+        seen = ScannedPlaces(elements, 1.0)
+        seen.remember(np.arange(0, 70, 10), low)
+        again = np.repeat(wanted - TOLERANCE - off, np.diff(edges), axis=1).clip(0)
+        keep = (wanted > TOLERANCE + 1).all(axis=1)
+        differs, _ = seen.compare(np.arange(0, 70, 10)[keep], again[keep].astype(np.uint16))
+        assert (not differs.any()) if agrees else differs.all()
 
 
 def test_noise_within_the_tolerance_agrees() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xedge.errors import ConfigError
-from xedge.scanner.windows import WindowPlan, merge
+from xedge.scanner.windows import GrowingPlanes, WindowPlan, merge
 from xedge.types import Detections
 
 PLANS = st.builds(
@@ -49,6 +49,27 @@ def test_what_is_ready_early_is_part_of_the_finished_plan(plan: WindowPlan, line
         emitted += new
     assert tuple(emitted) == starts[: len(emitted)]
     assert len(starts) - len(emitted) == 1  # the last one is left for the bag's end
+
+
+@given(plan=PLANS, sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8), data=st.data())
+def test_planes_that_grow_with_the_scan_are_those_of_the_whole(plan, sizes, data) -> None:
+    lines, width = sum(sizes), data.draw(st.integers(plan.binning, 12))
+    seed = data.draw(st.integers(0, 99))
+    low, high = np.random.default_rng(seed).integers(0, 65536, (2, lines, width), np.uint16)
+    growing = GrowingPlanes(plan, lines + 3, width)
+    come, screened = 0, 0
+    for size in sizes:
+        come += size
+        if data.draw(st.booleans()):  # else nobody looks in between
+            growing.grow(low[:come], high[:come])
+        for start in plan.ready(come, screened):
+            window = growing.window(low[:come], high[:come], start)
+            np.testing.assert_array_equal(window, plan.planes(low, high, start))
+            window[...] = 0  # a copy
+            screened += 1
+    for start in plan.starts(lines):
+        np.testing.assert_array_equal(growing.window(low, high, start),
+                                      plan.planes(low, high, start))  # fmt: skip
 
 
 def test_the_shared_geometry() -> None:
