@@ -6,7 +6,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
-#include <xedge/ring.h>
+#include <xedge/ring_reader.h>
 
 /* How many lines were so many steps of 10 us late; the last place holds all that were later. */
 enum { STEP_NS = 10000, STEPS = 100000 };

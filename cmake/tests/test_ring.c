@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <xedge/ring.h>
+#include <xedge/ring_reader.h>
 
 #include "check.h"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -31,6 +32,8 @@ def _loaded(path: Path) -> ModuleType:
 
 
 NATIVE = _loaded(Path(__file__).with_name("native.py"))
+CONTROL = _loaded(Path(__file__).with_name("native_control.py"))
+SCENES = _loaded(ROOT / "tests" / "xedge" / "control" / "rule_scenes.py")
 
 # The same tiny model that the tests of xedge use: it finds the darkest pixels.
 _TINY = _loaded(ROOT / "tests" / "xedge" / "conftest.py")
@@ -81,6 +84,24 @@ def build(cmake: Callable[[str], Path]) -> Path:
 def native(build: Path) -> Any:
     """The built library, see `native.py`."""
     return NATIVE.Native(build / "libxedge.so")
+
+
+@pytest.fixture(scope="session")
+def headers(build: Path) -> ctypes.CDLL:
+    """What the header-only parts define, see `cmake/tests/headers.c`."""
+    return ctypes.CDLL(str(build / "tests" / "libxedge_headers.so"))
+
+
+@pytest.fixture(scope="session")
+def native_control() -> ModuleType:
+    """The file of that name."""
+    return CONTROL
+
+
+@pytest.fixture(scope="session")
+def rule_scenes() -> ModuleType:
+    """The scenes that every other rule is held against the reference with."""
+    return SCENES
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,9 @@ PATIENCE_S: Final = 60.0
 """How long a test waits for what must come; a loaded machine is slow, not wrong."""
 
 
-def _load_rigs() -> dict[str, ModuleType]:
+def _load(pattern: str) -> dict[str, ModuleType]:
     modules: dict[str, ModuleType] = {}
-    for path in sorted(Path(__file__).parent.glob("rig_*.py")):
+    for path in sorted(Path(__file__).parent.glob(pattern)):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
         assert spec.loader is not None
@@ -35,7 +35,7 @@ def _load_rigs() -> dict[str, ModuleType]:
     return modules
 
 
-MODULES: Final = _load_rigs()
+MODULES: Final = _load("rig_*.py")
 RIGS: Final[dict[str, Callable[[Path], AbstractContextManager[Any]]]] = {
     name: rig for module in MODULES.values() for name, rig in module.RIGS.items()
 }
@@ -45,6 +45,12 @@ RIGS: Final[dict[str, Callable[[Path], AbstractContextManager[Any]]]] = {
 def rig_modules() -> dict[str, ModuleType]:
     """The files rig_*.py by their stems, for the tests of one bus alone."""
     return MODULES
+
+
+@pytest.fixture(scope="session")
+def rule_scenes() -> ModuleType:
+    """The file of that name: what a rule is held against the reference with."""
+    return _load("rule_scenes.py")["rule_scenes"]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -21,7 +21,7 @@ import xedge.control
 from xedge.control.commands import Commands, Direction, decode_commands
 from xedge.control.image import Header, LaneState, Place, encode
 from xedge.control.rule import Item, PlcRule, RuleConfig
-from xedge.control.words import crc, to_bytes, to_words
+from xedge.control.words import crc, to_bytes, to_words, wrap
 from xedge.types import Reason, Verdict
 
 SOURCE: Final = Path(xedge.control.__file__).parent / "xedge.st"
@@ -255,79 +255,57 @@ class Both:
     """The reference and the structured text, side by side."""
 
     def __init__(self, translator: Translator = ST) -> None:
+        self._translator, self.call = translator, translator.functions
+        self.lost()
+
+    def lost(self) -> None:
+        """Both at power-up."""
         self.python = PlcRule(RuleConfig(extent_counts=64, reverse_counts=16))
-        self.text, self.call = translator.new("XedgeRule"), translator.functions
+        self.text = self._translator.new("XedgeRule")
         self.items: list[tuple[Item, Any]] = []
-        self.words: list[int] = [0] * 97
 
     def scan(self, words: list[int], encoder: int, now_ms: int) -> None:
-        self.words = list(words)
-        self.python.see(words, encoder, now_ms)
-        ready = self.call.XedgeSee(self.text, self.words, encoder, now_ms)
-        assert ready == self.python.ready
-        assert self.text.Alive == self.python.alive
+        words, python, text = list(words), self.python, self.text
+        python.see(words, encoder, now_ms)
+        assert self.call.XedgeSee(text, words, encoder, now_ms) == python.ready
+        assert (text.Alive, text.Sound) == (python.alive, python._header is not None)
         for number, (item, other) in enumerate(self.items):
-            item = self.python.follow(item)
-            self.call.XedgeFollow(self.text, self.words, other)
+            item = python.follow(item)
+            took = self.call.XedgeFollow(text, words, other)
             self.items[number] = item, other
-            assert self.call.XedgeAnswer(self.text, other) == self.python.answer(item).verdict
-            assert other.Taken.Bag == (item.taken.bag if item.taken else 0)
-        assert self.text.Newest == self.python.acknowledged
-        assert self.text.Epoch == self.python.epoch
+            assert self.call.XedgeAnswer(text, other) == python.answer(item).verdict
+            taken = other.Taken
+            assert took == bool(taken.Bag)
+            assert item.taken == (Place(taken.Bag, taken.Head, taken.Tail, taken.ValidUntil,
+                                        Verdict(taken.Decision), Reason(taken.Reason))
+                                  if took else None)  # fmt: skip
+        assert (text.Newest, text.Epoch) == (python.acknowledged, python.epoch)
 
     def enter(self, head: int, tail: int) -> None:
-        other = ST.new("XedgeItem")
-        self.call.XedgeEnter(self.text, other, self.python.ready, head, tail)
+        # A PLC keeps its bags in memory that it uses again.
+        other = self._translator.new("XedgeItem")
+        other.Taken.Bag, other.Taken.Decision, other.Expired = 77, 1, True
+        other.Epoch = self.text.Epoch
+        ready = self.python.ready
+        assert self.call.XedgeEnter(self.text, other, ready, head, tail) == ready
         self.items.append((self.python.enter(head, tail), other))
 
 
-def at(encoder: int) -> int:
-    return (encoder + 2**31) % 2**32 - 2**31
+TRANSLATED: Final = pytest.mark.parametrize("translator", [ST, WIDE], ids=["wraps", "wide"])
 
 
-# Steps of a scan: what passes, whether the lane beats, how time and belt move, what is damaged.
-STEP = st.tuples(
-    st.sampled_from(["bag", "beat", "beat", "stands", "restart", "back", "old"]),
-    st.sampled_from(Verdict),
-    st.integers(-200, 1500),
-    st.integers(0, 700),
-    st.none() | st.integers(0, 97 * 16 - 1),
-    st.integers(-80, 80),
-)
+@TRANSLATED
+def test_no_story_is_told_otherwise(translator: Translator, rule_scenes: ModuleType) -> None:
+    rule_scenes.play_stories(lambda: Both(translator))
 
 
-@pytest.mark.parametrize("translator", [ST, WIDE], ids=["wraps", "wide"])
+@TRANSLATED
 @settings(max_examples=25)
-@given(start=st.integers(-2000, 2000), steps=st.lists(STEP, min_size=4, max_size=12))
+@given(data=st.data())
 def test_it_answers_as_the_reference_does(
-    translator: Translator, start: int, steps: list[Any]
+    translator: Translator, rule_scenes: ModuleType, data: st.DataObject
 ) -> None:
-    both = Both(translator)
-    encoder, now_ms, beat, epoch, bag = 2**31 + start, 2**32 - 2000, 65530, 1, 2**32 - 2
-    places: list[Place] = []
-    shown: list[list[int]] = []
-    for kind, verdict, counts, passed_ms, bit, jitter in steps:
-        now_ms += passed_ms
-        encoder += counts
-        beat += {"stands": 0, "back": -3}.get(kind, 1)
-        if kind == "restart":
-            epoch, places, bag = epoch + 1, [], 1
-        if kind == "bag":
-            head, encoder = encoder, encoder + 800
-            both.enter(at(head), at(encoder))
-            places = [*places[-6:], Place(bag, at(head + jitter), at(encoder + jitter),
-                                          at(encoder + 2000), verdict)]  # fmt: skip
-            bag = bag % (2**32 - 1) + 1
-        header = Header(beat % 65536, beat % 65536, LaneState.RUNNING, epoch)
-        words = list(to_words(encode(header, places)))
-        if bit is not None:
-            damaged = list(words)
-            damaged[bit // 16] ^= 1 << bit % 16
-            both.scan(damaged, at(encoder), now_ms % 2**32)
-        if kind == "old" and shown:
-            both.scan(shown[jitter % len(shown)], at(encoder), now_ms % 2**32)
-        shown.append(words)
-        both.scan(words, at(encoder), now_ms % 2**32)
+    rule_scenes.play(Both(translator), *data.draw(rule_scenes.SCENES))
 
 
 def test_a_bag_is_cleared_by_it_at_all() -> None:
@@ -349,7 +327,7 @@ def test_it_knows_the_states(state: LaneState) -> None:
     assert both.text.Sound
 
 
-@pytest.mark.parametrize("translator", [ST, WIDE], ids=["wraps", "wide"])
+@TRANSLATED
 def test_a_dead_heart_stays_dead_and_a_window_ends_where_the_counters_wrap(
     translator: Translator,
 ) -> None:
@@ -370,10 +348,10 @@ def test_a_dead_heart_stays_dead_and_a_window_ends_where_the_counters_wrap(
     words = list(to_words(encode(Header(4, 4, LaneState.RUNNING, 9), [place])))
     both.scan(words, end - 10, 1001)
     assert answer(both.text, both.items[0][1]) == Verdict.CLEAR
-    both.scan(words, at(end + 10), 1001)  # past the window, and past the encoder's wrap
+    both.scan(words, wrap(end + 10), 1001)  # past the window, and past the encoder's wrap
     assert both.items[0][1].Expired
     assert answer(both.text, both.items[0][1]) == Verdict.NOT_CLEARED
-    both.scan(words, at(end + 9), 1001)
+    both.scan(words, wrap(end + 9), 1001)
     assert not both.text.Turned
 
 
@@ -399,7 +377,7 @@ def test_an_extent_half_the_encoder_away_does_not_fit() -> None:
     for beat in (1, 2):
         both.scan(list(to_words(encode(Header(beat, beat, LaneState.RUNNING, 9), []))), 900, beat)
     both.enter(0, 800)
-    far = Place(1, -(2**31), at(2**31 + 800), 2000, Verdict.CLEAR)
+    far = Place(1, -(2**31), wrap(2**31 + 800), 2000, Verdict.CLEAR)
     both.scan(list(to_words(encode(Header(3, 3, LaneState.RUNNING, 9), [far]))), 900, 3)
     assert both.items[0][1].Taken.Bag == 0
 
