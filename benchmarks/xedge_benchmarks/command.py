@@ -16,6 +16,7 @@ from xedge_benchmarks.compare_command import compare
 from xedge_benchmarks.every_command import every
 from xedge_benchmarks.growth_command import growth
 from xedge_benchmarks.lane_command import lane
+from xedge_benchmarks.native_command import native
 from xedge_benchmarks.peak_command import peak
 from xedge_benchmarks.record import BenchRecord
 from xedge_benchmarks.report_command import report
@@ -267,6 +268,7 @@ bench.add_command(compare)
 bench.add_command(contenders)
 bench.add_command(scenarios)
 bench.add_command(loadgen)
+bench.add_command(native)
 bench.add_command(peak)
 bench.add_command(report)
 bench.add_command(growth)

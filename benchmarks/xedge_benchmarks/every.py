@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from xedge.machine import read_machine
+from xedge_benchmarks.libxedge import TOOLS
 
 GPU: Final = "GPU"
+COMPILER: Final = "compiler"
 MEASURED: Final = "measured"
 NOT_MEASURED: Final = "not measured"
 FAILED: Final = "FAILED"
@@ -40,7 +43,7 @@ class Step:
         name: Of the step.
         full: Its arguments in a full run.
         quick: Its arguments in a quick run; None leaves it out there.
-        needs: Importable modules that it cannot do without, or `GPU`.
+        needs: Importable modules that it cannot do without, `GPU`, or `COMPILER`.
     """
 
     name: str
@@ -73,6 +76,7 @@ STEPS: Final = (
     _step("growth", "", "--quick"),
     _step("accuracy", "", "--bags 20"),
     _step("buses", "--rounds 1000", "--rounds 100", "pymodbus"),
+    _step("native", "", "--rounds 20", COMPILER),
     _step("speed start", "", "--rounds 3", "onnxruntime"),
     _step("contenders", "", "--quick", "torch", "onnx"),
     _step("contenders --gpu", "", "--quick", GPU, "torch"),
@@ -108,6 +112,9 @@ def lacking(step: Step) -> str:
         if need == GPU:
             if not read_machine().gpus:
                 return "no NVIDIA GPU that its driver shows"
+        elif need == COMPILER:
+            if missing := [name for name, _ in TOOLS if shutil.which(name) is None]:
+                return f"no {', no '.join(missing)}"
         elif importlib.util.find_spec(need) is None:
             return f"{need} is not installed"
     return ""

@@ -122,6 +122,16 @@ def _algebra(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
                       between((row["ratio_low"], row["ratio_high"])))  # fmt: skip
 
 
+def _native(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
+    python, ours = content["results"]["rows"]
+    yield Finding(
+        content["results"]["engine"],
+        f"× {ours['ratio']:.3f} of Python's time ({milliseconds(ours['median_ms'])} against "
+        f"{milliseconds(python['median_ms'])} a scan; processor time × {ours['cpu_ratio']:.3f})",
+        f"{ours['ratio_low']:.3f} to {ours['ratio_high']:.3f}",
+    )
+
+
 def _scenarios(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     scores = {e["engine"]: e["accuracy"] for e in content["results"]["engines"]}
     for row in content["results"]["rows"]:
@@ -273,6 +283,7 @@ _KINDS: Final[Mapping[str, Callable[[Json, Mapping[str, Reached]], Iterator[Find
             "accuracy": _accuracy, "engines": _engines, "scenarios": _scenarios,
             "loadgen": _loadgen, "contenders": _contenders, "speed": _speed, "algebra": _algebra,
             "belt": _belt, "lane": _lane, "buses": _buses, "growth": _growth, "peak": _peak,
+            "native": _native,
         }
     )
 )  # fmt: skip

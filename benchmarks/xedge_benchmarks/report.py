@@ -39,6 +39,7 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
         "belt": "A lane on a simulated belt",
         "lane": "Lanes in real time",
         "buses": "A decision to the PLC and back",
+        "native": "libxedge against Python, from counts to detections",
         "growth": "Growth",
         "peak": "The machine's measured peak",
         "loadgen": "Against MLPerf's load generator",

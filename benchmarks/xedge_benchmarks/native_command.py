@@ -1,0 +1,85 @@
+"""`xedge bench native`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from xedge_benchmarks.command_record import bundle_options, keep_and_tell
+from xedge_benchmarks.record import BenchRecord
+
+
+@click.command()
+@click.option("--engine", default="auto", show_default=True, help="The engine that both run.")
+@click.option("--library", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              help="libxedge.so; without it, it is built in the user's cache folder.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(min=2), default=200, show_default=True)
+@click.option("--warmup", type=click.IntRange(min=0), default=10, show_default=True)
+@click.option("--bags", type=click.IntRange(min=1), default=8, show_default=True,
+              help="Simulated bags, a scan each.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@bundle_options
+def native(
+    engine: str,
+    library: Path | None,
+    rounds: int,
+    warmup: int,
+    bags: int,
+    seed: int,
+    bundle_path: Path | None,
+    threads: int | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
+) -> None:
+    """Time libxedge against Python: scans of bags, from counts to detections, in turn.
+
+    The same engine, model and scans; both must give the same answers. Building libxedge needs
+    cmake, make and a C++ compiler.
+
+    \b
+    Examples:
+      xedge bench native
+      xedge bench native --engine onnxruntime --threads 1 --rounds 500
+      xedge bench native --library /opt/xedge/lib/libxedge.so
+    """  # noqa: D301  # click wants the character, not a backslash
+    from xedge_benchmarks.libxedge import build_folder, build_library
+    from xedge_benchmarks.native import NativeSettings, bench_native
+
+    settings = NativeSettings(
+        engine=engine, rounds=rounds, warmup=warmup, bags=bags, seed=seed, threads=threads
+    )
+    # Drawn between rounds alone: a thread that draws would take time from those that are timed.
+    console = Console(stderr=True, quiet=as_json)
+    with Progress(console=console, auto_refresh=False) as progress:
+        bar = progress.add_task("building libxedge", total=None)
+        progress.refresh()
+        file = library or build_library(build_folder())
+        progress.update(bar, description="screening scans", total=rounds)
+
+        def step(done: int) -> None:
+            progress.advance(bar, done)
+            progress.refresh()
+
+        record = bench_native(bundle_path, file, settings, step)
+    keep_and_tell(record, _print, out, scratch=scratch, as_json=as_json)
+
+
+def _print(record: BenchRecord, console: Console) -> None:
+    found = record.results
+    table = Table("", "median ms", "p90", "p99", "min", "max", "ratio", "95 % interval",
+                  "of processor time", title=f"{found['engine']}, libxedge {found['library']}",
+                  )  # fmt: skip
+    for row in found["rows"]:
+        times = [f"{row[f'{key}_ms']:.2f}" for key in ("median", "p90", "p99", "min", "max")]
+        interval = f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}"
+        table.add_row(row["name"], *times, f"{row['ratio']:.3f}", interval,
+                      f"{row['cpu_ratio']:.3f}")  # fmt: skip
+    console.print(table)
+    apart = found["apart"]
+    console.print(f"same answers: {apart['detections']} detections, scores apart by "
+                  f"{apart['score']:.2g} at most, boxes by {apart['pixel']:.2g}")  # fmt: skip
