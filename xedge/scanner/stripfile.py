@@ -298,7 +298,9 @@ class StripReader:
                 found=repr(fixed[:8]),
             )
         _, version, energies, elements, pitch, counts, speed, size = _HEAD.unpack(fixed)
-        text = self._file.read(min(size, MAX_METADATA))
+        if size > MAX_METADATA:
+            raise self._broken(f"a header with {size} bytes of metadata")
+        text = self._file.read(size)
         crc = self._file.read(_CRC.size)
         if crc != _CRC.pack(zlib.crc32(fixed + text)):
             raise self._broken("a header with a bad CRC")

@@ -67,12 +67,14 @@ static inline int xedge_strip_parse(xedge_strip_file *file, const void *data, si
     xedge_ring_crc_make(&file->crc);
     file->bytes = bytes;
     file->size = size;
-    if (size < 48 || memcmp(bytes, "\x89XSTRIP\n", 8) != 0)
+    if (size < 44 || memcmp(bytes, "\x89XSTRIP\n", 8) != 0)
         return xedge_strip_fail(file, XEDGE_STRIP_BROKEN, "this is no strip file");
     memcpy(&file->elements, bytes + 12, 4);
     memcpy(numbers, bytes + 16, sizeof numbers);
     memcpy(&file->metadata_size, bytes + 40, 4);
-    if (file->metadata_size > 1u << 20 || file->metadata_size > size - 48)
+    if (file->metadata_size > 1u << 20)
+        return xedge_strip_fail(file, XEDGE_STRIP_BROKEN, "the metadata is too long");
+    if (size < 48 || file->metadata_size > size - 48)
         return xedge_strip_fail(file, XEDGE_STRIP_BROKEN, "the header is cut short");
     file->at = 44 + (size_t)file->metadata_size;
     memcpy(&sum, bytes + file->at, 4);
