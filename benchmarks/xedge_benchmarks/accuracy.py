@@ -21,6 +21,7 @@ from xedge.metrics import Truth, summarise
 from xedge.metrics.summary import LEVELS
 from xedge.spec import ModelSpec
 from xedge.types import Detections
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.record import BenchRecord, Json, new_record
 
@@ -34,12 +35,14 @@ class AccuracySettings:
         bags: Fresh bags, packed as the simulator packs them by default.
         seed: Seed of the first.
         threads: Threads of the engine; None for every physical core.
+        within_s: Seconds after which no more bag is screened; None sets no end.
     """
 
     engine: str = "auto"
     bags: int = 500
     seed: int = FRESH_SEED
     threads: int | None = None
+    within_s: float | None = None
 
 
 def bench_accuracy(
@@ -58,6 +61,7 @@ def bench_accuracy(
         EngineError: When the engine is not installed or refuses a model.
     """
     threads = settings.threads or physical_cores()
+    budget = Budget(settings.within_s)
     found: list[list[Detections]] = [[] for _ in bundles]
     truths: list[Truth] = []
     subjects = simulated(bundles[0].spec.classes, settings.bags, settings.seed)
@@ -69,6 +73,8 @@ def bench_accuracy(
                 mine.append(find(subject)[0])
             truths.append(subject.truth)
             advance()
+            if budget.over:
+                break
     rows = [accuracy_row(b.spec, mine, truths) for b, mine in zip(bundles, found, strict=True)]
     digests = {
         f"{b.spec.name}:{b.spec.stage}": hashlib.sha256(b.model()).hexdigest() for b in bundles
@@ -81,6 +87,7 @@ def bench_accuracy(
         settings=dataclasses.asdict(settings) | {"threads": threads},
         results=results,
         conditions=watch.conditions,
+        notes=budget.stopped("bags", len(truths), settings.bags),
     )
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -30,17 +28,15 @@ from xedge import engines
 from xedge.errors import ConfigError
 from xedge.spec import ModelSpec
 from xedge.train.recipe import load_recipe
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender
-from xedge_benchmarks.interleave import interleave, summarize
 from xedge_benchmarks.record import BenchRecord, new_record
+from xedge_benchmarks.two_clocks import timed_by_both
 
 PLAIN: Final = "plain"
 NEEDED: Final = 2
 """Passes of `ALGEBRA` that make a graph run everywhere, not faster."""
-CLOCKS: Final[Mapping[str, Callable[[], int]]] = MappingProxyType(
-    {"wall": time.perf_counter_ns, "cpu": time.process_time_ns}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +48,14 @@ class AlgebraSettings:
         rounds: How often each is timed.
         warmup: Untimed rounds beforehand.
         threads: Threads of one run; None for every physical core.
-        clock: ``wall``, or ``cpu`` for the processor time of this process: with one thread it
-            says what a graph costs on a machine that others use as well.
+        within_s: Seconds after which no more round begins; None sets no end.
     """
 
     engine: str = "auto"
     rounds: int = 30
     warmup: int = 3
     threads: int | None = None
-    clock: str = "wall"
-
-    def __post_init__(self) -> None:
-        if self.clock not in CLOCKS:
-            raise ConfigError("there is no such clock", expected=" or ".join(CLOCKS),
-                              found=repr(self.clock))  # fmt: skip
+    within_s: float | None = None
 
 
 def graphs_of(recipe: str) -> tuple[ModelSpec, dict[str, ir.Model]]:
@@ -140,6 +130,7 @@ def bench_algebra(
         ConfigError: When a recipe is absent, or the two take other planes.
         EngineError: When the engine is absent or refuses a graph.
     """
+    budget = Budget(settings.within_s)
     built = list(_contenders(recipe, plain))
     names, specs = [name for name, _, _ in built], [spec for _, _, spec in built]
     sizes = {(spec.height, spec.width) for spec in specs}
@@ -154,16 +145,15 @@ def bench_algebra(
             stack.enter_context(closing(engine))
             contenders.append(engine_contender(name, engine, [planes]))
         with Watch() as watch:
-            samples = interleave(
-                contenders,
-                rounds=settings.rounds,
-                warmup=settings.warmup,
-                clock=CLOCKS[settings.clock],
-            )
+            rows = timed_by_both(
+                contenders, names[:1] * len(names), rounds=settings.rounds,
+                warmup=settings.warmup, enough=lambda: budget.over,
+            )  # fmt: skip
     return new_record(
         "algebra",
         models={name: hashlib.sha256(data).hexdigest() for name, data, _ in built},
         settings={"recipe": recipe, "plain": plain or "", **dataclasses.asdict(settings)},
-        results={"graphs": [dataclasses.asdict(s) for s in summarize(names, samples)]},
+        results={"graphs": rows},
         conditions=watch.conditions,
+        notes=budget.stopped("rounds", rows[0]["rounds"], settings.rounds),
     )

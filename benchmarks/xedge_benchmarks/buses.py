@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from xedge.commands.lanefile import BusTable, read_lane_file
 from xedge.control.board import new_epoch
 from xedge.control.bus import PlcPort
@@ -26,6 +24,7 @@ from xedge.control.words import to_words
 from xedge.errors import BusError, ImageRefused
 from xedge.types import Decision, Verdict
 from xedge_benchmarks.conditions import Watch
+from xedge_benchmarks.percentiles import percentiles
 from xedge_benchmarks.record import BenchRecord, new_record
 
 POLL_S: Final = 0.005
@@ -77,7 +76,8 @@ def bench_buses(
 def _measure(table: BusTable, rounds: int, on_round: Callable[[], None]) -> dict[str, Any]:
     bus, port = table.kind.bus(table.options), table.kind.port(table.options)
     plc = _Plc(port)
-    seen, taken = [], []
+    seen: list[int] = []
+    taken: list[int] = []
     plc.connect()
     try:
         with Link(bus, LINK, new_epoch()) as link:
@@ -92,8 +92,8 @@ def _measure(table: BusTable, rounds: int, on_round: Callable[[], None]) -> dict
                 plc.until(lambda: not link.status.unacknowledged,
                           f"{bus}: nothing is acknowledged", beat=False, read=False)  # fmt: skip
                 if number > WARM_UP:
-                    seen.append((arrived - began) * 1e-6)
-                    taken.append((time.perf_counter_ns() - began) * 1e-6)
+                    seen.append(arrived - began)
+                    taken.append(time.perf_counter_ns() - began)
                     on_round()
             failures = link.status.failures
     finally:
@@ -101,16 +101,8 @@ def _measure(table: BusTable, rounds: int, on_round: Callable[[], None]) -> dict
     return {
         "bus": str(bus),
         "failures": failures,
-        "decision_to_plc_ms": _figures(seen),
-        "to_plc_and_back_ms": _figures(taken),
-    }
-
-
-def _figures(times_ms: list[float]) -> dict[str, float]:
-    """Percentiles that occurred, never means of two."""
-    return {
-        name: float(np.percentile(times_ms, q, method="higher"))
-        for name, q in (("p50", 50), ("p99", 99), ("max", 100))
+        "decision_to_plc_ms": percentiles(seen),
+        "to_plc_and_back_ms": percentiles(taken),
     }
 
 

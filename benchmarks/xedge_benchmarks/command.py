@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -11,7 +11,12 @@ from rich.table import Table
 
 from xedge.bundle import open_bundle
 from xedge_benchmarks.bus_command import buses
-from xedge_benchmarks.command_record import bundle_options, keep_and_tell, record_options
+from xedge_benchmarks.command_record import (
+    bundle_options,
+    keep_and_tell,
+    record_options,
+    within_option,
+)
 from xedge_benchmarks.compare_command import compare
 from xedge_benchmarks.every_command import every
 from xedge_benchmarks.growth_command import growth
@@ -24,6 +29,8 @@ from xedge_benchmarks.scenario_command import loadgen, scenarios
 from xedge_benchmarks.side_command import contenders
 from xedge_benchmarks.speed_command import speed
 from xedge_benchmarks.study_command import studies
+from xedge_benchmarks.two_clocks import cpu_leads
+from xedge_benchmarks.wording import bounded, milliseconds, rows_table
 
 
 @click.group()
@@ -49,6 +56,7 @@ def bench() -> None:
 @click.option("--warmup", type=click.IntRange(min=0), default=10, show_default=True)
 @click.option("--bags", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@within_option
 @bundle_options
 def engines(
     names: tuple[str, ...],
@@ -56,6 +64,7 @@ def engines(
     warmup: int,
     bags: int,
     seed: int,
+    within_s: float | None,
     bundle_path: Path | None,
     threads: int | None,
     out: Path | None,
@@ -71,7 +80,9 @@ def engines(
     """  # noqa: D301  # click wants the character, not a backslash
     from xedge_benchmarks.engines import EngineSettings, bench_engines
 
-    settings = EngineSettings(rounds=rounds, warmup=warmup, bags=bags, seed=seed, threads=threads)
+    settings = EngineSettings(
+        rounds=rounds, warmup=warmup, bags=bags, seed=seed, threads=threads, within_s=within_s
+    )
     record = bench_engines(open_bundle(bundle_path), names, settings)
     keep_and_tell(record, _print_engines, out, scratch=scratch, as_json=as_json)
 
@@ -130,12 +141,14 @@ def belt(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A second bundle to measure on the same bags, such as the first pass alone.",
 )
+@within_option
 @bundle_options
 def accuracy(
     engine: str,
     bags: int,
     seed: int,
     against: Path | None,
+    within_s: float | None,
     bundle_path: Path | None,
     threads: int | None,
     out: Path | None,
@@ -153,7 +166,9 @@ def accuracy(
 
     from xedge_benchmarks.accuracy import AccuracySettings, bench_accuracy
 
-    settings = AccuracySettings(engine=engine, bags=bags, seed=seed, threads=threads)
+    settings = AccuracySettings(
+        engine=engine, bags=bags, seed=seed, threads=threads, within_s=within_s
+    )
     bundles = [open_bundle(bundle_path), *([open_bundle(against)] if against else [])]
     with Progress(console=Console(stderr=True, quiet=as_json)) as progress:
         bar = progress.add_task("screening bags", total=bags)
@@ -167,9 +182,8 @@ def accuracy(
 @click.option("--engine", default="auto", show_default=True, help="The engine to run.")
 @click.option("--rounds", type=click.IntRange(min=2), default=30, show_default=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True)
-@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
-              help="cpu: processor time, for a machine that others use as well.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
+@within_option
 @record_options
 def algebra(
     recipe: str,
@@ -177,8 +191,8 @@ def algebra(
     engine: str,
     rounds: int,
     warmup: int,
-    clock: str,
     threads: int | None,
+    within_s: float | None,
     out: Path | None,
     scratch: bool,
     as_json: bool,
@@ -190,36 +204,27 @@ def algebra(
     \b
     Examples:
       xedge bench algebra chr-resnet50 --plain backbone-resnet50
-      xedge bench algebra chr-tiny --engine onnxruntime --threads 1 --clock cpu
+      xedge bench algebra chr-tiny --engine onnxruntime --threads 1
     """  # noqa: D301  # click wants the character, not a backslash
     from xedge_benchmarks.algebra import AlgebraSettings, bench_algebra
 
     settings = AlgebraSettings(
-        engine=engine, rounds=rounds, warmup=warmup, threads=threads, clock=clock
+        engine=engine, rounds=rounds, warmup=warmup, threads=threads, within_s=within_s
     )
     record = bench_algebra(recipe, plain, settings)
     keep_and_tell(record, _print_algebra, out, scratch=scratch, as_json=as_json)
 
 
 def _print_engines(record: BenchRecord, console: Console) -> None:
-    _print_summaries("engine", record.results["engines"], console)
+    cpu = cpu_leads(dataclasses.asdict(record))
+    console.print(rows_table("engine", record.results["engines"], cpu_first=cpu))
     for name, reason in record.results["not_measured"].items():
         console.print(f"not measured: {name}: {reason}")
 
 
 def _print_algebra(record: BenchRecord, console: Console) -> None:
-    _print_summaries("graph", record.results["graphs"], console)
-
-
-def _print_summaries(kind: str, rows: list[dict[str, Any]], console: Console) -> None:
-    table = Table(
-        kind, "median ms", "p90", "p99", "min", "max", "ratio to the first", "95 % interval"
-    )
-    for row in rows:
-        times = [f"{row[f'{key}_ms']:.2f}" for key in ("median", "p90", "p99", "min", "max")]
-        interval = f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}"
-        table.add_row(row["name"], *times, f"{row['ratio']:.3f}", interval)
-    console.print(table)
+    cpu = cpu_leads(dataclasses.asdict(record))
+    console.print(rows_table("graph", record.results["graphs"], cpu_first=cpu))
 
 
 def _print_belt(record: BenchRecord, console: Console) -> None:
@@ -229,8 +234,9 @@ def _print_belt(record: BenchRecord, console: Console) -> None:
         "belt": f"{settings['bags']} bags at {settings['speed_m_s']:g} m/s, "
         f"{found['belt_s']:.1f} s of belt time",
         "factor to real time": f"{found['realtime_factor']:.2f}, on one thread",
-        "last line to decision": f"p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms, "
-        f"max {latency['max']:.0f} ms of {found['decisions']} decisions",
+        "last line to decision": f"{bounded(latency, 'p50', found['decisions'])} ms, "
+        f"{bounded(latency, 'p99', found['decisions'])}, "
+        f"max {milliseconds(latency['max'])} of {found['decisions']} decisions",
         "late": str(found["late"]),
         "ledger": "balanced" if found["ledger_balanced"] else "NOT BALANCED",
         "verdicts": f"{found['alarm']} alarm, {found['clear']} clear, "

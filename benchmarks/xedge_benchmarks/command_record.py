@@ -62,6 +62,17 @@ def graphs_option(command: Command) -> Command:
     return _with(command, option)
 
 
+def within_option(command: Command) -> Command:
+    """The command with ``within_s``, seconds of `xedge_benchmarks.budget.Budget`."""
+    option = click.option(
+        "--within",
+        "within_s",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds after which no more is begun; the record says how far it came.",
+    )
+    return _with(command, option)
+
+
 def _refuse_untraceable(context: click.Context, _: click.Parameter, scratch: bool) -> bool:
     """The flag, before anything is measured that could not be kept."""
     if not context.resilient_parsing:

@@ -16,6 +16,7 @@ from typing import Final
 from xedge.errors import ConfigError
 from xedge_benchmarks.record import Json
 from xedge_benchmarks.stored import Figure, Stored, figures, stored_in
+from xedge_benchmarks.two_clocks import cpu_leads
 
 SAME: Final = "same"
 SLOWER: Final = "slower"
@@ -103,6 +104,13 @@ def _pairs(a: Path, b: Path) -> Iterator[tuple[list[Stored], list[Stored]]]:
     """The runs of each question on both sides, the newest last."""
     if a.is_file() and b.is_file():
         one, other = stored_in(a)[0], stored_in(b)[0]
+        if one.threads != other.threads:
+            raise ConfigError(
+                "runs on other numbers of threads are not compared",
+                expected=f"{one.threads or 'every core'}, as in {a}",
+                found=f"{other.threads or 'every core'} in {b}",
+                remedy="Measure one of them again, with --threads",
+            )
         if one.benchmark == other.benchmark:
             yield [*_twins(one, other), one], [*_twins(other, one), other]
         return
@@ -128,6 +136,8 @@ def _twins(one: Stored, but: Stored) -> list[Stored]:
 
 def _verdicts(mine: Sequence[Stored], theirs: Sequence[Stored]) -> Iterator[Verdict]:
     before, after = (_figures(side[-1].content) for side in (mine, theirs))
+    if any(cpu_leads(side[-1].content) for side in (mine, theirs)):
+        before = _by_processor(before)
     own = [_spreads(side) for side in (mine, theirs)]
     last, other = mine[-1], theirs[-1]
     if last.question == other.question and _same_code(last, other):
@@ -176,6 +186,8 @@ def agreement(runs: Sequence[Stored]) -> str:
     if not before:
         return ""
     mine, other = _figures(last), _figures(before[-1])
+    if cpu_leads(last) or cpu_leads(before[-1]):
+        mine = _by_processor(mine)
     shared = [name for name in mine if name in other]
     apart = [
         _apart(mine[name].value, other[name].value)
@@ -213,8 +225,15 @@ def _figures(content: Json) -> dict[str, Figure]:
     return found
 
 
+def _by_processor(found: dict[str, Figure]) -> dict[str, Figure]:
+    """Without the figures by the clock that stand there by processor time as well."""
+    return {name: one for name, one in found.items() if one.by_processor not in found}
+
+
 def _notes(before: Stored, after: Stored) -> Iterator[str]:
     for one in (before, after):
+        if cpu_leads(one.content):
+            yield f"others kept the machine busy in {one.path.name}: processor time leads"
         if one.throttled:
             yield f"THE MACHINE THROTTLED in {one.path.name}"
         if not _figures(one.content):

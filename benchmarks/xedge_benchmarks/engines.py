@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from xedge.bundle import Bundle
 from xedge.errors import EngineNotInstalled
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import (
     bag_windows,
@@ -16,8 +17,8 @@ from xedge_benchmarks.contenders import (
     measurable_engines,
     work_told,
 )
-from xedge_benchmarks.interleave import interleave, summarize
 from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
+from xedge_benchmarks.two_clocks import timed_by_both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class EngineSettings:
         bags: Simulated bags whose windows are fed.
         seed: Of the first bag.
         threads: Threads of one run; None for every physical core.
+        within_s: Seconds after which no more round begins; None sets no end.
     """
 
     rounds: int = 100
@@ -37,6 +39,7 @@ class EngineSettings:
     bags: int = 8
     seed: int = 1
     threads: int | None = None
+    within_s: float | None = None
 
 
 def bench_engines(
@@ -52,6 +55,7 @@ def bench_engines(
     Raises:
         EngineError: When an engine that was asked for is absent, or none is usable.
     """
+    budget = Budget(settings.within_s)
     table = measurable_engines()
     chosen = list(names) or [name for name, state in table.items() if state.usable]
     if not chosen:
@@ -66,14 +70,17 @@ def bench_engines(
             for name, engine in zip(chosen, engines, strict=True)
         ]
         with Watch() as watch:
-            samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
-    summaries = [dataclasses.asdict(summary) for summary in summarize(chosen, samples)]
+            rows = timed_by_both(
+                contenders, [chosen[0]] * len(chosen), rounds=settings.rounds,
+                warmup=settings.warmup, enough=lambda: budget.over,
+            )  # fmt: skip
     absent = {name: str(state) for name, state in table.items() if not state.usable}
     return new_record(
         "engines",
         models=bundle_digests(bundle),
         # A run of some engines is another question than a run of all.
         settings=dataclasses.asdict(settings) | ({"engines": list(names)} if names else {}),
-        results={"engines": summaries, "not_measured": absent, "work": work_told(model)},
+        results={"engines": rows, "not_measured": absent, "work": work_told(model)},
         conditions=watch.conditions,
+        notes=budget.stopped("rounds", rows[0]["rounds"], settings.rounds),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,31 +10,48 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.command_record import bundle_options
 from xedge_benchmarks.every import (
     FAILED,
     FULL_S,
-    QUICK_S,
     STEPS,
     Outcome,
+    Turn,
     command,
     lacking,
+    measured_before,
     run_all,
 )
+from xedge_benchmarks.record import results_folder
 
 REPORT = "report"
+REPORT_S = 15.0
+QUICK_MINUTES = 10.0
 
 
 @click.command(name="all")
-@click.option("--quick", is_flag=True, help="Less of everything: under 10 minutes on 2 cores.")
-@click.option("--only", type=click.Choice([step.name for step in STEPS]), multiple=True,
-              help="One of them; may be repeated.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="Less of everything: under 10 minutes.")
+@click.option(
+    "--only",
+    type=click.Choice([*{s.command: None for s in STEPS} | {s.name: None for s in STEPS}]),
+    multiple=True,
+    help="A command, or one of its steps; may be repeated.",
+)
+@click.option("--runs", type=click.IntRange(min=1),
+              help="Until this commit has so many records of each: others are spared.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+              help="No step begins that would not end within.  [default: quick 10]")  # fmt: skip
+@click.option("--list", "listed", is_flag=True, help="Say what would run, and what it takes.")
 @bundle_options
 @click.pass_context
 def every(
     context: click.Context,
     quick: bool,
     only: tuple[str, ...],
+    runs: int | None,
+    minutes: float | None,
+    listed: bool,
     bundle_path: Path | None,
     threads: int | None,
     out: Path | None,
@@ -44,13 +62,17 @@ def every(
 
     One that fails is said so, and the next one runs; the exit status is 1 then. What this
     machine lacks (a GPU, a library) is "not measured", which is no failure. A full run takes
-    hours.
+    hours, what is worth most at first; with --runs 1 it goes on where it was stopped. After
+    --runs 2 the report says whether two runs agree, or that the machine is too noisy.
 
     \b
     Examples:
       xedge bench all --quick --scratch
-      xedge bench all --only engines --only lane
+      xedge bench all --runs 1 --minutes 25
+      xedge bench all --runs 2 --only engines --only "contenders bundle"
     """  # noqa: D301  # click wants the character, not a backslash
+    if runs and scratch:
+        raise click.UsageError("--runs counts the records of a commit: leave --scratch away")
     group = context.parent.command if context.parent else None
     assert isinstance(group, click.Group), "a command of `xedge bench`"
     said = (
@@ -69,22 +91,51 @@ def every(
             if key in takes and value:
                 yield from (flag,) if value is True else (flag, str(value))
 
-    chosen = []
-    for step in STEPS:
-        args = step.args(quick=quick)
-        if args is not None and step.name in (only or {s.name for s in STEPS}):
-            chosen.append((step.name, (*args, *options(args[0])), lacking(step)))
+    turns: list[Turn] = []
+    for wanted in range(1, (runs or 1) + 1):
+        for step in STEPS:
+            args = step.args(quick=quick)
+            if args is None or (only and not {step.name, step.command} & set(only)):
+                continue
+            args = (*args, *options(args[0]))
+            enough = functools.partial(_has, out, args, wanted) if runs else lambda: False
+            turns.append(
+                Turn(name=step.name, args=args, lack=lacking(step), spare=enough,
+                     takes_s=0.0 if quick else step.full_s,
+                     limit_s=step.quick_s if quick else FULL_S)
+            )  # fmt: skip
+    if listed:
+        _list(turns, quick=quick)
+        return
     if out is None and not scratch:  # other records are not the ones that it shows
-        chosen.append((REPORT, (REPORT,), ""))
-    limit = QUICK_S if quick else FULL_S
+        turns.append(Turn(name=REPORT, args=(REPORT,), limit_s=REPORT_S if quick else FULL_S))
+    minutes = minutes or (QUICK_MINUTES if quick else None)
+    budget = Budget(minutes and minutes * 60)
     outcomes = []
-    for outcome in run_all(chosen, lambda args: command(args, limit), console.print):
+    for outcome in run_all(turns, command, budget, console.print):
         outcomes.append(outcome)
         if outcome.why:
             console.print(f"{outcome.step}: {outcome.result}: {outcome.why}")
     _print(outcomes, console)
     if any(outcome.result == FAILED for outcome in outcomes):
         raise SystemExit(1)
+
+
+def _has(out: Path | None, args: Sequence[str], wanted: int) -> bool:
+    """Whether there are so many records of a command already."""
+    return measured_before(results_folder(out), args) >= wanted
+
+
+def _list(turns: Sequence[Turn], *, quick: bool) -> None:
+    total = 0.0
+    for turn in turns:
+        if turn.lack or turn.spare():
+            what = f"not measured: {turn.lack}" if turn.lack else "measured before"
+        else:
+            seconds = turn.limit_s if quick else turn.takes_s
+            total += seconds
+            what = f"{'at most' if quick else 'about'} {seconds:.0f} s, {total / 60:.0f} min so far"
+        click.echo(f"xedge bench {' '.join(turn.args)}: {what}")
 
 
 def _print(outcomes: Sequence[Outcome], console: Console) -> None:

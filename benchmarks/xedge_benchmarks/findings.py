@@ -10,8 +10,16 @@ from typing import Any, Final
 from xedge_benchmarks.limits import MEMORY, Reached, best_rows, reached
 from xedge_benchmarks.percentiles import needed
 from xedge_benchmarks.record import Json
-
-MISSING: Final = "not measured"
+from xedge_benchmarks.two_clocks import cpu_leads, leading, ratios_text
+from xedge_benchmarks.wording import (
+    MISSING,
+    agreement_with_loadgen,
+    between,
+    bounded,
+    energy_a_bag,
+    milliseconds,
+    number,
+)
 
 
 @dataclass(frozen=True)
@@ -48,31 +56,6 @@ def findings(content: Json, peaks: Mapping[str, Any] | None) -> list[Finding]:
     return [*lines(content, shares), *_energy(content)]
 
 
-def milliseconds(value: float | None) -> str:
-    """A time with three digits or more.
-
-    >>> milliseconds(1234.5), milliseconds(0.01234), milliseconds(None)
-    ('1234 ms', '0.0123 ms', 'too few samples')
-    """
-    return "too few samples" if value is None else f"{number(value)} ms"
-
-
-def number(value: float) -> str:
-    """Three digits or more.
-
-    >>> number(1234.5), number(12.345), number(0.0)
-    ('1234', '12.3', '0')
-    """
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def between(ends: Any) -> str:
-    """Both ends of an interval; empty where there are none."""
-    if not ends or ends[0] is None or ends[1] is None:
-        return ""
-    return f"{number(ends[0])} to {number(ends[1])}"
-
-
 def _engines(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     for row in content["results"]["engines"]:
         text = f"{milliseconds(row['median_ms'])} ({_tail(row)})"
@@ -80,6 +63,7 @@ def _engines(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
 
 
 def _speed(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
+    cpu = cpu_leads(content)
     for row in content["results"]["rows"]:
         if "unit" in row:  # start
             main = row["name"].startswith("start") or row["name"].endswith("together")
@@ -87,9 +71,8 @@ def _speed(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
             continue
         text = milliseconds(row["median_ms"])
         if row["against"] != row["name"]:
-            text += f", × {row['ratio']:.2f} of {row['against']}"
-            text += f" (processor time × {row['cpu_ratio']:.2f})"
-        yield Finding(row["name"], text, between((row["ratio_low"], row["ratio_high"])),
+            text += f", of {row['against']} {ratios_text(row, cpu_first=cpu)}"
+        yield Finding(row["name"], text, _of_ratio(row, cpu),
                       _share(row["name"], shares), main=row["against"] != row["name"])  # fmt: skip
 
 
@@ -98,6 +81,7 @@ def _contenders(content: Json, shares: Mapping[str, Reached]) -> Iterator[Findin
         done = [row for row in host["rows"] if "failed" not in row]
         ours = [row for row in done if row["ours"]]
         best = min(ours, key=lambda row: row["median_ms"], default=None)
+        cpu = cpu_leads(host)
         for row in host["rows"]:
             label = f"{host['host']}: {row['title']}"
             if "failed" in row:
@@ -105,21 +89,23 @@ def _contenders(content: Json, shares: Mapping[str, Reached]) -> Iterator[Findin
                 continue
             text = milliseconds(row["median_ms"])
             if row is not done[0]:
-                text += f", × {row['ratio']:.2f} of {done[0]['title']}"
+                text += f", of {done[0]['title']} {ratios_text(row, cpu_first=cpu)}"
             yield Finding(label, text, _of_median(row), _share(label, shares), row is best)
 
 
 def _algebra(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     settings, rows = content["settings"], content["results"]["graphs"]
-    clock = "processor time " if settings["clock"] == "cpu" else ""
+    # Older records have one clock, by a setting.
+    by_cpu, cpu = settings.get("clock") == "cpu", cpu_leads(content)
     first = f"{settings['plain']} alone" if settings["plain"] else rows[0]["name"]
     for row in rows:
         name = first if row is rows[0] else row["name"]
-        text = f"{clock}{milliseconds(row['median_ms'])}"
+        text = ("processor time " if by_cpu else "") + milliseconds(row["median_ms"])
         if row is not rows[0]:
-            text += f", × {row['ratio']:.2f} of {first}"
+            ratios = f"× {row['ratio']:.2f}" if by_cpu else ratios_text(row, cpu_first=cpu)
+            text += f", of {first} {ratios}"
         yield Finding(f"{settings['recipe']}, {settings['engine']}: {name}", text,
-                      between((row["ratio_low"], row["ratio_high"])))  # fmt: skip
+                      _of_ratio(row, cpu))  # fmt: skip
 
 
 def _native(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
@@ -154,9 +140,7 @@ def _scenarios(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding
 
 def _loadgen(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     for row in content["results"]["rows"]:
-        agree = all(row["agree"].values())
-        yield Finding(row["scenario"], "agrees with MLPerf's load generator" if agree else
-                      "DOES NOT AGREE with MLPerf's load generator")  # fmt: skip
+        yield Finding(row["scenario"], agreement_with_loadgen(row))
 
 
 def _belt(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
@@ -199,12 +183,13 @@ def _through(run: Json) -> str:
 
 
 def _buses(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
+    rounds = content["settings"]["rounds"]
     for row in content["results"]["buses"]:
         there, back = row["decision_to_plc_ms"], row["to_plc_and_back_ms"]
         yield Finding(
             row["bus"].rpartition(" ")[0].removesuffix(" at") or row["bus"],
-            f"p50 {milliseconds(there['p50'])} (p99 {number(there['p99'])}) to the PLC, "
-            f"{number(back['p50'])} ({number(back['p99'])}) and back",
+            f"p50 {milliseconds(there['p50'])} ({bounded(there, 'p99', rounds)}) to the PLC, "
+            f"{number(back['p50'])} ({bounded(back, 'p99', rounds)}) and back",
         )
 
 
@@ -242,15 +227,12 @@ def _peak(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
 
 
 def _energy(content: Json) -> Iterator[Finding]:
-    """Joules a bag of each rail, of a lane's runs whose power was told."""
-    told = content["conditions"] or {}
+    """Energy a bag of a lane's runs."""
     results = content["results"]
-    runs = results.get("runs", [results])
-    bags = sum(run.get("bags", 0) for run in runs)
-    if bags and content["benchmark"] in ("belt", "lane"):
-        for rail, span in told.get("watts", {}).items():
-            joules = span["mean"] * told["seconds"] / bags
-            yield Finding(f"energy, {rail}", f"{number(joules)} J a bag, {number(span['mean'])} W")
+    bags = sum(run.get("bags", 0) for run in results.get("runs", [results]))
+    if content["benchmark"] in ("belt", "lane"):
+        for rail, text in energy_a_bag(content["conditions"], bags).items():
+            yield Finding(f"energy a bag{rail and f', {rail}'}", text, main=bool(rail))
 
 
 def _tail(row: Json) -> str:
@@ -259,6 +241,10 @@ def _tail(row: Json) -> str:
         if row["rounds"] >= needed(name):
             return f"{name} {number(row[f'{name}_ms'])}"
     return f"max {number(row['max_ms'])}"
+
+
+def _of_ratio(row: Json, cpu: bool) -> str:
+    return between([leading(row, f"ratio_{end}", cpu_first=cpu) for end in ("low", "high")])
 
 
 def _of_median(row: Json) -> str:

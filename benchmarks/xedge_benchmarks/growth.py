@@ -25,6 +25,7 @@ from xedge.commands.screening import named_engine
 from xedge.engines import usable
 from xedge.errors import ConfigError, EngineRunError
 from xedge.lane.config import LaneConfig
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.child import Child, Limits, Turns, own_peak_mib
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.interleave import Contender, interleave
@@ -85,6 +86,8 @@ class GrowthSettings:
         seconds: Of each run of lanes.
         bags: Rendered for the lanes.
         limits: Of one point's process.
+        within_s: Seconds after which no more point or round begins, a fair share of them for each
+            axis; None sets no end.
 
     Raises:
         ConfigError: When there is no such axis.
@@ -99,6 +102,7 @@ class GrowthSettings:
     seconds: float = 60.0
     bags: int = 8
     limits: Limits = LIMITS
+    within_s: float | None = None
 
     def __post_init__(self) -> None:
         for axis in self.axes:
@@ -138,12 +142,14 @@ def bench_growth(
     opened = open_bundle(bundle)
     rows: list[Json] = []
     made: dict[tuple[int, ...], bytes] = {}
+    budget = Budget(settings.within_s)
     with Watch() as watch:
-        for axis in settings.axes:
+        for left, axis in zip(range(len(settings.axes), 0, -1), settings.axes, strict=True):
+            mine = budget.part(left)
             if AXES[axis].of_lane:
-                rows += _of_lanes(axis, bundle, used.name, settings, tell)
+                rows += _of_lanes(axis, bundle, used.name, settings, mine, tell)
             else:
-                rows += _of_graphs(axis, used.name, settings, Shelf(graphs), made, tell)
+                rows += _of_graphs(axis, used.name, settings, Shelf(graphs), made, mine, tell)
     return new_record(
         "growth",
         models=bundle_digests(opened),
@@ -199,12 +205,15 @@ def _peak_mib(child: Child) -> float | None:
 
 def _of_graphs(
     axis: str, engine: str, settings: GrowthSettings, shelf: Shelf,
-    made: dict[tuple[int, ...], bytes], tell: Progress,
+    made: dict[tuple[int, ...], bytes], budget: Budget, tell: Progress,
 ) -> Iterator[Json]:  # fmt: skip
     points: dict[float, Turns] = {}
     failed: dict[float, str] = {}
     with ExitStack() as stack:
         for x in settings.values(axis):
+            if budget.over:
+                failed[x] = budget.no_time
+                continue
             tell(f"{axis} {x:g}: graph and engine")
             try:
                 model = graph(axis, x, shelf, made)
@@ -219,7 +228,8 @@ def _of_graphs(
         if points:
             tell(f"{axis}: {settings.rounds} rounds")
             interleave([Contender(f"{x:g}", point) for x, point in points.items()],
-                       rounds=settings.rounds, warmup=settings.warmup)  # fmt: skip
+                       rounds=settings.rounds, warmup=settings.warmup,
+                       enough=lambda: budget.over)  # fmt: skip
         failed |= {x: point.why for x, point in points.items() if point.why}
         for x in settings.values(axis):
             if x in failed:
@@ -231,9 +241,13 @@ def _of_graphs(
 
 
 def _of_lanes(
-    axis: str, bundle: Path | None, engine: str, settings: GrowthSettings, tell: Progress
-) -> Iterator[Json]:
+    axis: str, bundle: Path | None, engine: str, settings: GrowthSettings, budget: Budget,
+    tell: Progress,
+) -> Iterator[Json]:  # fmt: skip
     for x in settings.values(axis):
+        if budget.over:
+            yield row(axis, x, (), None, not_measured=budget.no_time)
+            continue
         tell(f"{axis} {x:g}: {settings.seconds:g} s on the clock")
         lanes = LaneSettings(
             engine=engine, threads=settings.threads, seconds=settings.seconds, bags=settings.bags,

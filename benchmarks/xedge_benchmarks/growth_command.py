@@ -9,10 +9,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge_benchmarks.command_record import bundle_options, graphs_option, keep_and_tell
+from xedge_benchmarks.command_record import (
+    bundle_options,
+    graphs_option,
+    keep_and_tell,
+    within_option,
+)
 from xedge_benchmarks.growth import AXES, QUICKLY, GrowthSettings, bench_growth
 from xedge_benchmarks.record import BenchRecord
-from xedge_benchmarks.scenario_command import interval, number
+from xedge_benchmarks.wording import interval, number
 
 
 @click.command()
@@ -23,6 +28,7 @@ from xedge_benchmarks.scenario_command import interval, number
 @click.option("--seconds", type=click.FloatRange(min=1),
               help="Of each run of lanes.  [default: 60]")  # fmt: skip
 @graphs_option
+@within_option
 @bundle_options
 def growth(
     axes: tuple[str, ...],
@@ -31,6 +37,7 @@ def growth(
     rounds: int | None,
     seconds: float | None,
     graphs: Path | None,
+    within_s: float | None,
     bundle_path: Path | None,
     threads: int | None,
     out: Path | None,
@@ -51,6 +58,7 @@ def growth(
     settings = dataclasses.replace(
         usual, axes=axes or usual.axes, engine=engine, threads=threads,
         rounds=rounds or usual.rounds, seconds=seconds or usual.seconds,
+        within_s=within_s,
     )  # fmt: skip
     with Console(stderr=True, quiet=as_json).status("") as status:
         record = bench_growth(bundle_path, settings, graphs, status.update)

@@ -67,8 +67,18 @@ def _r50(title: str, recipe: str, *more: str, square: bool = True) -> Host:
     return Host(f"{title}, ResNet-50, {text}", recipe, changes, label_aware=_LA in more)
 
 
-def _trunk(title: str, recipe: str) -> Host:
-    return Host(title, recipe, (_TRUNK,))
+def _trunk(title: str, recipe: str, *more: str) -> Host:
+    return Host(title, recipe, (_TRUNK, *more))
+
+
+def _attentions(name: str, title: str, backbone: str, recipe: str) -> dict[str, Host]:
+    """A host with each of the mechanisms that DOAM's paper compares it with."""
+    return {
+        f"{name}-{key}": _trunk(f"{title} + {mechanism}, {backbone}", recipe,
+                                f"model.trunk.attention={key}")
+        for key, mechanism in (("se", "SE"), ("non-local", "Non-local"), ("da", "DA"),
+                               ("cbam", "CBAM"))
+    }  # fmt: skip
 
 
 HOSTS: Final[Mapping[str, Host]] = MappingProxyType(
@@ -79,7 +89,9 @@ HOSTS: Final[Mapping[str, Host]] = MappingProxyType(
         "atss-la-paper": _r50("ATSS + LA", "atss-r50", _LA, square=False),
         "fcos": _r50("FCOS", "fcos-r50"),
         "fcos-doam": _r50("FCOS + DOAM", "fcos-r50-doam"),
+        "paa": _r50("PAA", "paa-r50"),
         "ssd": _trunk("SSD300, VGG16", "ssd300-vgg16"),
+        **_attentions("ssd", "SSD300", "VGG16", "ssd300-vgg16"),
         "ssd-doam": _trunk("SSD300 + DOAM, VGG16", "ssd300-vgg16-doam"),
         "yolov3": _trunk("YOLOv3, Darknet-53", "yolov3-darknet53"),
         "yolov3-doam": _trunk("YOLOv3 + DOAM, Darknet-53", "yolov3-darknet53-doam"),

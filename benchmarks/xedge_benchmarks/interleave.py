@@ -2,8 +2,9 @@
 
 One process measures every contender. Each round runs each of them once, and each round starts
 with the next one, so that none always follows the same neighbour's warm caches. Samples are never
-trimmed. Contenders are compared by the ratio of their medians, with an interval from resampling
-whole rounds: samples of one round share the machine's mood.
+trimmed. Contenders are compared round by round, since samples of one round share the machine's
+mood: the ratio of two is the median of the rounds' ratios, and its interval lies between two of
+them (`xedge_benchmarks.percentiles`), which takes six rounds.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import numpy.typing as npt
 
 from xedge.errors import ConfigError
 from xedge.types import I64
+from xedge_benchmarks.percentiles import interval, percentiles
 
-RESAMPLES: Final = 2000
-"""Bootstrap resamples: 50 of them lie beyond each end of a 95 % interval."""
-
-F64 = npt.NDArray[np.float64]
+BUSY: Final = 0.05
+"""Cores that other processes keep busy, above which the machine counts as busy with them."""
+LEAST_ROUNDS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,19 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What one contender's samples say; p90 and p99 are samples, not points between them.
+    """What one contender's samples say; see `xedge_benchmarks.percentiles`.
 
     Attributes:
         name: The contender's.
         rounds: Number of samples.
         median_ms: The middle sample, or the mean of the two in the middle.
-        p90_ms: Nine in ten are not above it.
+        p90_ms: Nine in ten are not above it; None where too few samples bound it, as of the others.
         p99_ms: Ninety-nine in a hundred are not above it.
         min_ms: The least.
         max_ms: The greatest.
         median_ms_low: Lower end of the median's 95 % interval.
         median_ms_high: Upper end of it.
-        ratio: Median over the first contender's median; below 1 is faster than the first.
+        ratio: Median of the rounds' ratios to the first contender; below 1 is faster than that.
         ratio_low: Lower end of the ratio's 95 % interval.
         ratio_high: Upper end of it.
     """
@@ -57,15 +58,15 @@ class Summary:
     name: str
     rounds: int
     median_ms: float
-    p90_ms: float
-    p99_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
     min_ms: float
     max_ms: float
-    median_ms_low: float
-    median_ms_high: float
+    median_ms_low: float | None
+    median_ms_high: float | None
     ratio: float
-    ratio_low: float
-    ratio_high: float
+    ratio_low: float | None
+    ratio_high: float | None
 
 
 def interleave(
@@ -74,6 +75,7 @@ def interleave(
     rounds: int,
     warmup: int,
     clock: Callable[[], int] = time.perf_counter_ns,
+    enough: Callable[[], bool] = lambda: False,
 ) -> I64:
     """Nanoseconds that each contender took in each round, int64 ``[rounds, contenders]``.
 
@@ -82,6 +84,7 @@ def interleave(
         rounds: How often each is timed, at least 2.
         warmup: How many rounds run untimed beforehand.
         clock: Monotonic time in nanoseconds.
+        enough: Asked after each round; no more follow once it says so, but `LEAST_ROUNDS`.
 
     Raises:
         ConfigError: When names repeat or the numbers are too small.
@@ -91,10 +94,10 @@ def interleave(
         raise ConfigError(
             "contenders must differ by name", found=", ".join(names) or "none of them"
         )
-    if rounds < 2 or warmup < 0:
+    if rounds < LEAST_ROUNDS or warmup < 0:
         raise ConfigError(
             "rounds cannot be used",
-            expected="2 rounds or more and no negative warm-up",
+            expected=f"{LEAST_ROUNDS} rounds or more and no negative warm-up",
             found=f"{rounds} rounds, {warmup} of warm-up",
         )
     for _ in range(warmup):
@@ -107,6 +110,8 @@ def interleave(
             begin = clock()
             contenders[index].run()
             samples[turn, index] = clock() - begin
+        if turn + 1 >= LEAST_ROUNDS and enough():
+            return samples[: turn + 1]
     return samples
 
 
@@ -115,42 +120,32 @@ def summarize(names: Sequence[str], samples: I64) -> tuple[Summary, ...]:
 
     Args:
         names: Of the contenders.
-        samples: What `interleave` returned.
+        samples: What `interleave` returned; none of the first contender's may be zero.
     """
-    # A fixed seed: the same samples always give the same interval.
-    picks = np.random.default_rng(0).integers(0, len(samples), (RESAMPLES, len(samples)))
-    # One contender at a time: all at once would take contenders times the memory.
-    resampled = np.stack([np.median(column[picks], axis=1) for column in samples.T])
-    medians = np.median(samples, axis=0)
+    first = samples[:, 0]
     return tuple(
-        _summary(name, column, float(median / medians[0]), resample / resampled[0], resample)
-        for name, column, median, resample in zip(names, samples.T, medians, resampled, strict=True)
+        _summary(name, column, column / first)
+        for name, column in zip(names, samples.T, strict=True)
     )
 
 
-def _summary(name: str, nanoseconds: I64, ratio: float, ratios: F64, resampled: F64) -> Summary:
-    """The numbers of one contender.
-
-    The percentiles are the nearest sample at or above the rank ("higher"): with few rounds p99
-    is the maximum, and says so, where interpolation would invent a number between two samples.
-    """
-    ms = nanoseconds / 1e6
-    p90, p99 = np.percentile(ms, [90, 99], method="higher")
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    least, most = np.percentile(resampled, [2.5, 97.5]) / 1e6
+def _summary(name: str, nanoseconds: I64, ratios: npt.NDArray[np.float64]) -> Summary:
+    told = percentiles(nanoseconds)
+    least, most = told["interval_95"]["p50"] or (None, None)
+    low, high = interval(ratios, 50.0) or (None, None)
     return Summary(
         name=name,
-        rounds=len(ms),
-        median_ms=float(np.median(ms)),
-        p90_ms=float(p90),
-        p99_ms=float(p99),
-        min_ms=float(ms.min()),
-        max_ms=float(ms.max()),
-        median_ms_low=float(least),
-        median_ms_high=float(most),
-        ratio=ratio,
-        ratio_low=float(low),
-        ratio_high=float(high),
+        rounds=told["n"],
+        median_ms=float(np.median(nanoseconds)) / 1e6,
+        p90_ms=told["p90"],
+        p99_ms=told["p99"],
+        min_ms=float(nanoseconds.min()) / 1e6,
+        max_ms=told["max"],
+        median_ms_low=least,
+        median_ms_high=most,
+        ratio=float(np.median(ratios)),
+        ratio_low=low,
+        ratio_high=high,
     )
 
 
@@ -185,10 +180,10 @@ class CpuTimes:
 
 
 def foreign_load_note(foreign_cores: float) -> tuple[str, ...]:
-    """A sentence for the record when others used more than a twentieth of a core, else none."""
+    """A sentence for the record when others used more than `BUSY`, else none."""
     if np.isnan(foreign_cores):
         return ("the system does not tell how busy other processes were",)
-    if foreign_cores <= 0.05:
+    if foreign_cores <= BUSY:
         return ()
     return (f"other processes kept {foreign_cores:.2f} cores busy during the run",)
 

@@ -107,14 +107,22 @@ def plan(
     return Plan(queries=groups, due_ns=tuple(due.tolist()))
 
 
-def serve(run: Callable[[int], object], queries: Plan, clock: Clock) -> Answers:
+def serve(
+    run: Callable[[int], object],
+    queries: Plan,
+    clock: Clock,
+    enough: Callable[[], bool] = lambda: False,
+) -> Answers:
     """The answers of a system that takes one sample at a time, in the order of the queries.
 
     Args:
         run: Works on the sample of that number, and returns when it is done.
         queries: What to ask, and when.
         clock: What times are read from, and slept on.
+        enough: Asked after each query, of a single query after each sample; nothing more is asked
+            for once it says so.
     """
+    alone = len(queries.queries) == 1
     start = now = clock.now_ns()
     latencies, works = [], []
     for number, samples in enumerate(queries.queries):
@@ -128,7 +136,11 @@ def serve(run: Callable[[int], object], queries: Plan, clock: Clock) -> Answers:
             run(sample)
             now = clock.now_ns()
             works.append(now - began)
+            if alone and enough():
+                break
         latencies.append(now - asked)
+        if enough():
+            break
     return Answers(latencies_ns=tuple(latencies), samples_ns=tuple(works), span_ns=now - start)
 
 

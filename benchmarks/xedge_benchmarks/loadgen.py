@@ -19,6 +19,7 @@ from xedge.bundle import Bundle
 from xedge.commands.screening import named_engine
 from xedge.engines import usable
 from xedge.lane.clock import MonotonicClock
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.chain import open_chain
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import bag_counts
@@ -170,26 +171,38 @@ def bench_loadgen(
     usable(settings.engines[0])
     used = named_engine(settings.engines[0], settings.threads)
     counts = bag_counts(bundle.spec, settings.bags, settings.seed)
-    rows = []
+    rows, notes, budget = [], [], Budget(settings.within_s)
     with open_chain(bundle, used, settings.variant, counts) as chain, Watch() as watch:
         rate = settings.rate or settings.load / warm(chain, settings.warmup)
-        for scenario in settings.scenarios:
+        for left, scenario in zip(
+            range(len(settings.scenarios), 0, -1), settings.scenarios, strict=True
+        ):
             tell(scenario)
-            ours, theirs = in_turn(chain, scenario, settings, rate, rounds)
+            mine = budget.part(left)
+            ours, theirs = in_turn(
+                chain, scenario, settings, rate, rounds, lambda mine=mine: mine.over
+            )
             rows.append(_row(scenario, ours, theirs))
+            notes += [f"{scenario}: {note}" for note in mine.stopped("rounds", len(ours), rounds)]
     return new_record(
         "loadgen",
         models=bundle_digests(bundle),
         settings=dataclasses.asdict(settings) | {"threads": used.threads, "rounds": rounds},
         results={"engine": f"{used.name} {used.version}", "rows": rows},
         conditions=watch.conditions,
+        notes=tuple(notes),
     )
 
 
 def in_turn(
-    run: Run, scenario: str, settings: ScenarioSettings, rate: float, rounds: int
+    run: Run,
+    scenario: str,
+    settings: ScenarioSettings,
+    rate: float,
+    rounds: int,
+    enough: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Answers], list[Answers]]:
-    """What was counted here, and by the generator, round by round."""
+    """What was counted here, and by the generator, round by round, until enough."""
     queries = -(-settings.queries // rounds)
     asked = plan(scenario, queries, settings.bags, streams=settings.streams, rate=rate,
                  seed=settings.seed)  # fmt: skip
@@ -211,6 +224,8 @@ def in_turn(
         ours.append(serve(run, asked, MonotonicClock()))
         if turn % 2:
             generate()
+        if enough():
+            break
     return ours, theirs
 
 

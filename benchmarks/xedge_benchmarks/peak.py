@@ -25,6 +25,7 @@ import torch
 from xedge import engines
 from xedge.engines.deploy import ARITHMETIC
 from xedge.engines.threads import physical_cores
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender, measurable_engines, noise
 from xedge_benchmarks.interleave import Contender, interleave, summarize
@@ -61,6 +62,7 @@ class PeakSettings:
         matrix: Rows and columns of a matrix on the processor.
         gpu_matrix: The same on a GPU.
         copied_mib: Size of the array that is copied.
+        within_s: Seconds after which no more round begins; None sets no end.
     """
 
     threads: tuple[int | None, ...] = (1, None)
@@ -72,6 +74,7 @@ class PeakSettings:
     matrix: int = 1024
     gpu_matrix: int = 8192
     copied_mib: int = 256
+    within_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,25 +100,27 @@ def bench_peak(
     threads = dict.fromkeys(count or physical_cores() for count in settings.threads)
     rows: list[Json] = []
     digests: dict[str, str] = {}
+    budget = Budget(settings.within_s)
     with Watch() as watch:
-        for count in threads:
+        for left, count in zip(range(len(threads), 0, -1), threads, strict=True):
             tell(f"processor, {count} threads")
             with ExitStack() as stack:
                 rates = dict(_engines(settings, count, stack, digests))
                 rates |= _torch_rates(CPU, settings.matrix, count)
                 rates["copying"] = _copying(settings.copied_mib, count)
-                rows += _rows(rates, settings)
+                rows += _rows(rates, settings, budget.part(left))
         if torch.cuda.is_available():
             tell("GPU")
             size = settings.gpu_matrix
             rates = _torch_rates(GPU, size, 0) | {"copying": _gpu_copying(settings.copied_mib)}
-            rows += _rows(rates, settings)
+            rows += _rows(rates, settings, budget)
     return new_record(
         "peak",
         models=digests,
         settings=dataclasses.asdict(settings) | {"threads": list(threads)},
         results={"rows": rows},
         conditions=watch.conditions,
+        notes=budget.stopped("rounds", min(row["rounds"] for row in rows), settings.rounds),
     )
 
 
@@ -240,9 +245,10 @@ def _gpu_copying(mib: int) -> _Rate:
     return _Rate(run, GPU, 0, MEMORY, 2.0 * source.numel())
 
 
-def _rows(rates: Mapping[str, _Rate], settings: PeakSettings) -> list[Json]:
+def _rows(rates: Mapping[str, _Rate], settings: PeakSettings, budget: Budget) -> list[Json]:
     contenders = [Contender(name, rate.run) for name, rate in rates.items()]
-    samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
+    samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup,
+                         enough=lambda: budget.over)  # fmt: skip
     return [
         _row(rate, dataclasses.asdict(summary))
         for rate, summary in zip(rates.values(), summarize(list(rates), samples), strict=True)
@@ -253,8 +259,8 @@ def _row(rate: _Rate, told: Mapping[str, Any]) -> Json:
     """Rates in billions of operations, or GB, a second; the slow end of a time is the low rate."""
     unit = "gb_s" if rate.arithmetic == MEMORY else "gop_s"
 
-    def per_second(key: str) -> float:
-        return float(rate.amount / told[key] * 1e3 / 1e9)
+    def per_second(key: str) -> float | None:
+        return None if told[key] is None else float(rate.amount / told[key] * 1e3 / 1e9)
 
     return {
         "name": told["name"],
@@ -266,4 +272,5 @@ def _row(rate: _Rate, told: Mapping[str, Any]) -> Json:
         f"{unit}_high": per_second("median_ms_low"),
         "best": per_second("min_ms"),
         "median_ms": told["median_ms"],
+        "rounds": told["rounds"],
     }

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge_benchmarks.command_record import keep_and_tell, record_options
+from xedge_benchmarks.command_record import keep_and_tell, record_options, within_option
 from xedge_benchmarks.limits import MEMORY, best_rows
 from xedge_benchmarks.record import BenchRecord
 
@@ -18,9 +18,15 @@ from xedge_benchmarks.record import BenchRecord
               help="Threads on the processor; may be repeated.  "
               "[default: 1, and every physical core]")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(min=2), default=20, show_default=True)
+@within_option
 @record_options
 def peak(
-    threads: tuple[int, ...], rounds: int, out: Path | None, scratch: bool, as_json: bool
+    threads: tuple[int, ...],
+    rounds: int,
+    within_s: float | None,
+    out: Path | None,
+    scratch: bool,
+    as_json: bool,
 ) -> None:
     """Measure the highest rates of this machine: arithmetic by type, and memory.
 
@@ -34,7 +40,9 @@ def peak(
     """  # noqa: D301  # click wants the character, not a backslash
     from xedge_benchmarks.peak import PeakSettings, bench_peak
 
-    settings = PeakSettings(threads=threads or PeakSettings.threads, rounds=rounds)
+    settings = PeakSettings(
+        threads=threads or PeakSettings.threads, rounds=rounds, within_s=within_s
+    )
     console = Console(stderr=True, quiet=as_json)
     with console.status("") as status:
         record = bench_peak(settings, status.update)

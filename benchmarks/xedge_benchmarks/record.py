@@ -213,15 +213,24 @@ def checkout() -> Path | None:
     return root if (root / ".git").exists() else None
 
 
-def keep_record(record: BenchRecord, out: Path | None, *, scratch: bool) -> Path:
-    """Path of the new file in ``out``, or in benchmarks/results of the checkout.
+def results_folder(out: Path | None) -> Path:
+    """The folder of records that was named, or benchmarks/results of the checkout.
 
     Raises:
-        ConfigError: When there is neither, or see `write_record`.
+        ConfigError: When there is neither.
     """
     root = checkout()
     if out is None and root is None:
         raise ConfigError(
             "there is no checkout to keep the record in", remedy="Name a folder with --out"
         )
-    return write_record(record, out or (root or Path()) / "benchmarks" / "results", scratch=scratch)
+    return out or (root or Path()) / "benchmarks" / "results"
+
+
+def keep_record(record: BenchRecord, out: Path | None, *, scratch: bool) -> Path:
+    """Path of the new file in ``out``, or in benchmarks/results of the checkout.
+
+    Raises:
+        ConfigError: When there is neither, or see `write_record`.
+    """
+    return write_record(record, results_folder(out), scratch=scratch)

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.bundle import open_bundle
-from xedge_benchmarks.command_record import bundle_options, keep_and_tell
+from xedge_benchmarks.command_record import bundle_options, keep_and_tell, within_option
 from xedge_benchmarks.load import OFFLINE, QUOTED
 from xedge_benchmarks.percentiles import PERCENTILES, needed
 from xedge_benchmarks.record import BenchRecord, Json
+from xedge_benchmarks.wording import agreement_with_loadgen, interval, number
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SCENARIO = click.Choice(list(QUOTED))
@@ -38,7 +39,7 @@ def _size_options(command: Command) -> Command:
                      help="May be repeated; without it, all."),
     ):  # fmt: skip
         command = option(command)
-    return command
+    return within_option(command)
 
 
 @click.command()
@@ -163,13 +164,5 @@ def _print_loadgen(record: BenchRecord, console: Console) -> None:
                 cells += [number(figures[name]), interval(figures["interval_95"][name])]
             table.add_row(row["scenario"], name, *cells, "yes" if same else "NO")
     console.print(table)
-
-
-def number(value: float | None) -> str:
-    """Three digits or more, or a dash for what was not measured."""
-    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def interval(ends: tuple[float, float] | None) -> str:
-    """Both ends, or why there are none."""
-    return "too few" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
+    for row in record.results["rows"]:
+        console.print(f"{row['scenario']}: {agreement_with_loadgen(row)}")

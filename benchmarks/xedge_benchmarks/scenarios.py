@@ -14,6 +14,7 @@ from xedge.commands.screening import EngineUsed, named_engine
 from xedge.engines import usable
 from xedge.errors import ConfigError
 from xedge.lane.clock import MonotonicClock
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.chain import Chain, open_chain
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import bag_counts, work_told
@@ -52,6 +53,8 @@ class ScenarioSettings:
         seed: Of the first of them, and of the draws.
         accuracy_bags: Fresh bags that accuracy is measured on; 0 measures none.
         threads: Threads of one run; None for every physical core.
+        within_s: Seconds after which nothing more is asked for, a fair share of them for each
+            scenario; None sets no end.
 
     Raises:
         ConfigError: When there is no such scenario, or a number cannot be used.
@@ -69,6 +72,7 @@ class ScenarioSettings:
     seed: int = 1
     accuracy_bags: int = 40
     threads: int | None = None
+    within_s: float | None = None
 
     def __post_init__(self) -> None:
         for scenario in self.scenarios:
@@ -102,13 +106,14 @@ def bench_scenarios(
         usable(name)  # before an hour is spent on the first of them
     used = [named_engine(name, settings.threads) for name in settings.engines]
     counts = bag_counts(bundle.spec, settings.bags, settings.seed)
+    budget = Budget(settings.within_s)
     rows: list[Json] = []
     engines: list[Json] = []
     with Watch() as watch:
-        for engine in used:
+        for left, engine in zip(range(len(used), 0, -1), used, strict=True):
             tell(f"{engine.name}: loading")
             with open_chain(bundle, engine, settings.variant, counts) as chain:
-                rows += _rows(chain, engine, settings, tell)
+                rows += _rows(chain, engine, settings, budget.part(left), tell)
                 engines.append(_engine(chain, engine, settings, tell))
     return new_record(
         "scenarios",
@@ -120,7 +125,7 @@ def bench_scenarios(
             "work": work_told(bundle.model(settings.variant)),
         },
         conditions=watch.conditions,
-        notes=warnings(rows),
+        notes=(*warnings(rows), *cut_short(rows, settings.queries, settings.within_s)),
     )
 
 
@@ -140,17 +145,22 @@ def _engine(chain: Chain, used: EngineUsed, settings: ScenarioSettings, tell: Pr
     }
 
 
-def _rows(chain: Chain, used: EngineUsed, settings: ScenarioSettings, tell: Progress) -> list[Json]:
+def _rows(
+    chain: Chain, used: EngineUsed, settings: ScenarioSettings, budget: Budget, tell: Progress
+) -> list[Json]:
     rate = settings.rate or settings.load / warm(chain, settings.warmup)
     rows = []
-    for scenario in settings.scenarios:
+    for left, scenario in zip(
+        range(len(settings.scenarios), 0, -1), settings.scenarios, strict=True
+    ):
         tell(f"{used.name}: {scenario}")
+        mine = budget.part(left)
         queries = plan(
             scenario, settings.queries, settings.bags,
             streams=settings.streams, rate=rate, seed=settings.seed,
         )  # fmt: skip
         chain.stages_ms()
-        answers = serve(chain, queries, MonotonicClock())
+        answers = serve(chain, queries, MonotonicClock(), lambda mine=mine: mine.over)
         rows.append(
             {"engine": used.name}
             | scenario_row(scenario, answers, rate)
@@ -181,6 +191,17 @@ def scenario_row(scenario: str, answers: Answers, rate: float) -> Json:
         "sample_ms": percentiles(answers.samples_ns),
         "steady": steady(answers.samples_ns),
     }
+
+
+def cut_short(rows: Sequence[Json], queries: int, within_s: float | None) -> tuple[str, ...]:
+    """A note of each scenario that had no time for all of its queries."""
+    notes = []
+    for row in rows:
+        offline = row["scenario"] == OFFLINE
+        done = row["samples_per_query"] if offline else row["queries"]
+        for note in Budget(within_s).stopped("windows" if offline else "queries", done, queries):
+            notes.append(f"{row['engine']}, {row['scenario']}: {note}")
+    return tuple(notes)
 
 
 def warnings(rows: Sequence[Json]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -25,6 +25,7 @@ import numpy as np
 from xedge.errors import ConfigError, EngineRunError
 from xedge.machine import read_machine
 from xedge.provenance import installed_versions
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.child import Child, Failure, Limits, Turns, one_line, own_peak_mib
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import work_told
@@ -56,7 +57,8 @@ class SideSettings:
         gpu: Contenders that need a GPU, instead of the processor's.
         seconds: That one contender may take to be ready, or to answer.
         mib: Of memory that one process may take.
-        within_s: Seconds after which no more contender of a host is loaded; None sets no end.
+        within_s: Seconds after which no more contender of a host is loaded, and behind that half as
+            many after which no more round begins; None sets no end.
     """
 
     rounds: int = 15
@@ -144,8 +146,17 @@ def bench_contenders(
         settings=dataclasses.asdict(settings) | {"hosts": chosen, "contenders": names},
         results={"hosts": found},
         conditions=watch.conditions,
-        notes=(DRAWN,),
+        notes=(DRAWN, *_cut_short(found, settings)),
     )
+
+
+def _cut_short(found: Sequence[Mapping[str, Any]], settings: SideSettings) -> Iterator[str]:
+    for entry in found:
+        rounds = Budget(settings.within_s).stopped("rounds", entry["rounds"], settings.rounds)
+        left_out = sum(row.get("failed", "").startswith("no time") for row in entry["rows"])
+        yield from (f"{entry['host']}: {note}" for note in rounds if entry["rounds"])
+        if left_out:
+            yield f"{entry['host']}: {left_out} contenders left out, for which no time was left"
 
 
 def _measure(
@@ -156,7 +167,7 @@ def _measure(
     wanted = [n for n in names if model.label_aware or not RIVALS[n].only_label_aware]
     limits = Limits(seconds=settings.seconds, mib=settings.mib)
     most = int(read_machine().memory_mib * MOST_MEMORY) or settings.mib
-    began = time.monotonic()
+    budget = Budget(settings.within_s)
     failed: dict[str, str] = {}
     ready: dict[str, Ready] = {}
     turns: dict[str, Turns] = {}
@@ -171,8 +182,8 @@ def _measure(
             if isinstance(file, Failure):
                 failed[name] = f"its graph was not made: {file.why}"
                 continue
-            if settings.within_s is not None and time.monotonic() - began > settings.within_s:
-                failed[name] = f"no time was left: {settings.within_s:g} s had passed"
+            if budget.over:
+                failed[name] = budget.no_time
                 continue
             held = sum(turn.child.mib for turn in turns.values())
             if held > most:
@@ -197,6 +208,7 @@ def _measure(
         "changes": list(model.changes),
         "weights": "shipped in our graphs, drawn in PyTorch" if model.shipped else "drawn",
         "foreign_cores": foreign,
+        "rounds": min((row["rounds"] for row in rows if "rounds" in row), default=0),
         "work": works,
         "rows": rows,
     }
@@ -210,8 +222,10 @@ def _take_turns(
     if not turns:
         return None
     before = CpuTimes.now()
+    budget = Budget(settings.within_s and settings.within_s / 2)
     interleave([Contender(name, turn) for name, turn in turns.items()],
-               rounds=settings.rounds, warmup=settings.warmup)  # fmt: skip
+               rounds=settings.rounds, warmup=settings.warmup,
+               enough=lambda: budget.over)  # fmt: skip
     after = CpuTimes.now()
     # These children have not ended yet.
     spent = sum(turn.answers[-1].total_ns / 1e9 - ready[name].processor_s

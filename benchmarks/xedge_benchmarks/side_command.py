@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from xedge_benchmarks.command_record import graphs_option, keep_and_tell, record_options
 from xedge_benchmarks.record import BenchRecord
+from xedge_benchmarks.two_clocks import cpu_leads
+from xedge_benchmarks.wording import rows_table
 
 
 @click.command(
@@ -31,7 +31,8 @@ from xedge_benchmarks.record import BenchRecord
 @click.option("--seconds", type=click.FloatRange(min=1),
               help="For a contender to be ready, or to answer.  [default: 600]")  # fmt: skip
 @click.option("--within", "within_s", type=click.FloatRange(min=1),
-              help="Seconds after which no more contender of a host is loaded.")  # fmt: skip
+              help="Seconds after which no more contender of a host is loaded, and half as many "
+              "behind that after which no more round begins.")  # fmt: skip
 @click.option("--memory", "mib", type=click.IntRange(min=64),
               help="MiB of memory for one process.  [default: 6144]")  # fmt: skip
 @graphs_option
@@ -77,28 +78,14 @@ def contenders(
 def _print(record: BenchRecord, console: Console) -> None:
     for host in record.results["hosts"]:
         console.print(f"{host['title']}; weights: {host['weights']}")
-        table = Table(
-            "", "median ms", "p90", "times as fast", "processor ms", "ready s", "first ms"
-        )
         measured = [row for row in host["rows"] if "failed" not in row]
-        for row in measured:
-            table.add_row(*_cells(row))
         if measured:
-            console.print(table)
+            more = {"ready s": lambda row: f"{row['load_s']:.2f}",
+                    "first ms": lambda row: f"{row['first_ms']:.0f}"}  # fmt: skip
+            console.print(rows_table("", measured, cpu_first=cpu_leads(host), key="contender",
+                                     more=more))  # fmt: skip
             versions = {name: v for row in measured for name, v in row["versions"].items()}
             console.print("with " + ", ".join(f"{name} {v}" for name, v in versions.items()))
         for row in host["rows"]:
             if "failed" in row:
                 console.print(f"not measured: {row['title']}: {row['failed']}")
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    return [
-        row["contender"],
-        f"{row['median_ms']:.2f}",
-        f"{row['p90_ms']:.2f}",
-        f"{1 / row['ratio']:.2f} ({1 / row['ratio_high']:.2f}-{1 / row['ratio_low']:.2f})",
-        f"{row['cpu_median_ms']:.1f}",
-        f"{row['load_s']:.2f}",
-        f"{row['first_ms']:.0f}",
-    ]

@@ -15,19 +15,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from xedge import engines
 from xedge.engines.threads import physical_cores
 from xedge.errors import ConfigError, EngineError
+from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender, noise, work_told
-from xedge_benchmarks.interleave import Contender, interleave
+from xedge_benchmarks.interleave import Contender
 from xedge_benchmarks.record import BenchRecord, new_record
 from xedge_benchmarks.shelf import Shelf
 from xedge_benchmarks.speed_graphs import FORMS_OF, Subject, sides
-from xedge_benchmarks.two_clocks import WithProcessorTime, keep_memory, rows_of_both
+from xedge_benchmarks.two_clocks import keep_memory, timed_by_both
 
 EAGER: Final = "torch-eager"
 
@@ -133,11 +133,13 @@ class SpeedSettings:
         rounds: How often each is timed.
         warmup: Untimed rounds beforehand.
         threads: Threads of one run; None for every physical core.
+        within_s: Seconds after which no more round begins; None sets no end.
     """
 
     rounds: int = 15
     warmup: int = 2
     threads: int | None = None
+    within_s: float | None = None
 
 
 def rows_of(name: str) -> tuple[Row, ...]:
@@ -181,22 +183,29 @@ def bench_speed(
             "no engine of the table can be used here", found=next(iter(absent.values()))
         )
     keep_memory()
+    budget = Budget(settings.within_s)
     digests: dict[str, str] = {}
     works: dict[str, Any] = {}
     with ExitStack() as stack:
         made = (_contender(row, settings, Shelf(graphs), stack, digests, works) for row in rows)
-        calls = [WithProcessorTime(contender.run) for contender in made]
-        contenders = [Contender(row.name, call) for row, call in zip(rows, calls, strict=True)]
+        contenders = list(made)
         with Watch() as watch:
-            samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup)
-    spent = np.array([call.spent_ns[settings.warmup :] for call in calls]).T
+            found = timed_by_both(
+                contenders, [row.against for row in rows], rounds=settings.rounds,
+                warmup=settings.warmup, enough=lambda: budget.over,
+            )  # fmt: skip
+    for told, row in zip(found, rows, strict=True):
+        told |= {"engine": row.engine, "form": row.form}
     return new_record(
         f"speed-{name}",
         models=digests,
         settings=dataclasses.asdict(settings) | {"only": only},
-        results={"rows": _results(rows, samples, spent), "work": works},
+        results={"rows": found, "work": works},
         conditions=watch.conditions,
-        notes=tuple(f"not measured: {engine}: {why}" for engine, why in absent.items()),
+        notes=(
+            *(f"not measured: {engine}: {why}" for engine, why in absent.items()),
+            *budget.stopped("rounds", found[0]["rounds"], settings.rounds),
+        ),
     )
 
 
@@ -209,14 +218,6 @@ def _absent(rows: Sequence[Row]) -> dict[str, str]:
         except EngineError as error:
             absent[engine] = str(error)
     return absent
-
-
-def _results(rows: Sequence[Row], samples: Any, spent: Any) -> list[dict[str, Any]]:
-    names, against = [row.name for row in rows], [row.against for row in rows]
-    found = rows_of_both(names, against, samples, spent)
-    for told, row in zip(found, rows, strict=True):
-        told |= {"engine": row.engine, "form": row.form}
-    return found
 
 
 def _contender(

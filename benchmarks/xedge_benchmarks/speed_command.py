@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge_benchmarks.command_record import graphs_option, keep_and_tell, record_options
+from xedge_benchmarks.command_record import (
+    graphs_option,
+    keep_and_tell,
+    record_options,
+    within_option,
+)
 from xedge_benchmarks.record import BenchRecord
+from xedge_benchmarks.two_clocks import cpu_leads
+from xedge_benchmarks.wording import rows_table
 
 
 @click.command(
@@ -25,6 +33,7 @@ from xedge_benchmarks.record import BenchRecord
 @click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
 @graphs_option
+@within_option
 @record_options
 def speed(
     table: str,
@@ -33,6 +42,7 @@ def speed(
     warmup: int,
     threads: int | None,
     graphs: Path | None,
+    within_s: float | None,
     out: Path | None,
     scratch: bool,
     as_json: bool,
@@ -51,7 +61,7 @@ def speed(
     else:
         from xedge_benchmarks.speed import SpeedSettings, bench_speed
 
-        settings = SpeedSettings(rounds=rounds, warmup=warmup, threads=threads)
+        settings = SpeedSettings(rounds=rounds, warmup=warmup, threads=threads, within_s=within_s)
         record = bench_speed(table, settings, graphs, only)
     keep_and_tell(record, _print, out, scratch=scratch, as_json=as_json)
 
@@ -59,17 +69,7 @@ def speed(
 def _print(record: BenchRecord, console: Console) -> None:
     rows: list[dict[str, Any]] = record.results["rows"]
     if "cpu_ratio" in rows[0]:
-        table = Table("", "median ms", "ratio", "95 % interval", "processor ms", "ratio", "against")
-        for row in rows:
-            table.add_row(
-                row["name"],
-                f"{row['median_ms']:.1f}",
-                f"{row['ratio']:.3f}",
-                f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}",
-                f"{row['cpu_median_ms']:.1f}",
-                f"{row['cpu_ratio']:.3f}",
-                row["against"],
-            )
+        table = rows_table("", rows, cpu_first=cpu_leads(dataclasses.asdict(record)))
     else:
         table = Table("", "median", "least", "unit")
         for row in rows:

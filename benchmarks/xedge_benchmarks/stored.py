@@ -15,6 +15,7 @@ from xedge.machine import Machine
 from xedge_benchmarks.record import Json, read_record
 from xedge_benchmarks.study_record import FOLDER as TRAINING
 from xedge_benchmarks.study_record import SCRATCH
+from xedge_benchmarks.two_clocks import CPU
 
 REFERENCE: Final = "reference"
 """Folder, in the place of a machine's, of records whose values are accepted."""
@@ -28,7 +29,7 @@ _NAMES: Final = (
 """Keys whose values tell the rows of a list apart."""
 
 
-_WHAT: Final = ("speed_m_s",)
+_WHAT: Final = ("speed_m_s", "threads")
 """Settings that are numbers and yet say what is measured, not how long."""
 
 
@@ -66,7 +67,9 @@ class Stored:
     @property
     def question(self) -> tuple[str, str, str]:
         """Machine, benchmark, settings and bundle: what two runs must share to be compared."""
-        settings = self.content["settings"] | {"bundle": self.bundle}
+        # What was not set is as if an older record did not know of it.
+        settings = {k: v for k, v in self.content["settings"].items() if v is not None}
+        settings |= {"bundle": self.bundle}
         return self.machine, self.benchmark, json.dumps(settings, sort_keys=True)
 
     @property
@@ -86,6 +89,11 @@ class Stored:
         words = [str(word) for word in self.content["command_line"]]
         asked = [b for a, b in itertools.pairwise(words) if a == "--bundle"]
         return Path(asked[-1]).name if asked else ""
+
+    @property
+    def threads(self) -> Any:
+        """Threads of one run, as the settings have them; None for every physical core."""
+        return self.content["settings"].get("threads")
 
     @property
     def throttled(self) -> bool:
@@ -118,6 +126,12 @@ class Figure:
     def more_is_better(self) -> bool:
         """True for rates and scores, False for times."""
         return self._key.endswith(_RATES) or self.is_score
+
+    @property
+    def by_processor(self) -> str:
+        """Name of the same figure by processor time, where a record has both."""
+        head, _, key = self.name.rpartition(" ")
+        return f"{head} {CPU}{key}"
 
     @property
     def _key(self) -> str:

@@ -19,7 +19,7 @@ def test_a_record_has_the_times_of_every_bus(tmp_path: Path, role: str) -> None:
     file = tmp_path / "lane.toml"
     file.write_text(f'[source]\nkind = "simulated"\n[[bus]]\nkind = "modbus"\nrole = "{role}"\n'
                     f"port = {port}\ntimeout_s = 10\n[control]\nplc_limit_s = 10\n")  # fmt: skip
-    arguments = [str(file), "--rounds", "3", "--scratch", "--out", str(tmp_path)]
+    arguments = [str(file), "--rounds", "6", "--scratch", "--out", str(tmp_path)]
     done = CliRunner().invoke(buses, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0
     record = json.loads(done.stdout)
@@ -27,7 +27,8 @@ def test_a_record_has_the_times_of_every_bus(tmp_path: Path, role: str) -> None:
     assert row["bus"] == f"modbus {role} 127.0.0.1:{port}"
     assert row["failures"] == 0 or role == "server"
     for key in ("decision_to_plc_ms", "to_plc_and_back_ms"):
-        assert 0 < row[key]["p50"] <= row[key]["p99"] <= row[key]["max"]
+        assert 0 < row[key]["p50"] <= row[key]["max"]
+        assert row[key]["p99"] is None  # six samples of the 368 that it takes
     assert row["to_plc_and_back_ms"]["p50"] >= row["decision_to_plc_ms"]["p50"]
     assert record["conditions"]["samples"] >= 2
     arguments[-1] = str(tmp_path / "second")  # two records of one second have one name

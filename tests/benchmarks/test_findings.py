@@ -37,7 +37,7 @@ def test_every_line_of_the_control_page_is_there(repository) -> None:  # type: i
     results = repository / "benchmarks/results/intel-xeon-processor-2-cores"
     lines = findings(read_record(results / "2026-11-25T082358-buses-c8294c7a3856.json"), None)
     assert lines[0].label == "modbus client"
-    assert lines[0].result == "p50 0.89 ms (p99 5.22) to the PLC, 6.3 (11.6) and back"
+    assert lines[0].result == "p50 0.89 ms (p99 5.22) to the PLC, 6.3 (p99 11.6) and back"
 
 
 def test_bags_that_fell_apart_are_no_throughput(repository) -> None:  # type: ignore[no-untyped-def]
@@ -73,7 +73,8 @@ def test_a_percentile_that_too_few_samples_would_say() -> None:
 def test_contenders_and_what_failed() -> None:
     def row(title: str, ms: float, *, ours: bool) -> dict[str, Any]:
         return {"contender": title, "title": title, "form": "", "ours": ours, "median_ms": ms,
-                "median_ms_low": ms - 1, "median_ms_high": ms + 1, "ratio": ms / 100}  # fmt: skip
+                "median_ms_low": ms - 1, "median_ms_high": ms + 1, "ratio": ms / 100,
+                "cpu_ratio": ms / 200}  # fmt: skip
 
     rows = [
         row("eager", 100.0, ours=False),
@@ -81,9 +82,12 @@ def test_contenders_and_what_failed() -> None:
         row("ours, int8", 20.0, ours=True),
         {"contender": "x", "title": "x", "form": "", "ours": False, "failed": "out of memory"},
     ]
-    found = findings(record("contenders", {"hosts": [{"host": "atss", "rows": rows}]}), None)
+    host = {"host": "atss", "rows": rows}
+    found = findings(record("contenders", {"hosts": [host]}), None)
     assert [f.main for f in found] == [False, False, True, False]
-    assert found[2].result == "20 ms, × 0.20 of eager"
+    assert found[2].result == "20 ms, of eager × 0.20 (on the clock; × 0.10 in processor time)"
+    busy = findings(record("contenders", {"hosts": [host | {"foreign_cores": 0.5}]}), None)
+    assert busy[2].result == "20 ms, of eager × 0.10 (processor time; × 0.20 on the clock)"
     assert found[2].interval == "19 to 21"
     assert found[3].result == "failed: out of memory"
 
@@ -109,7 +113,11 @@ def test_energy_a_bag() -> None:
     )  # fmt: skip
     belt["conditions"] = {"seconds": 20.0, "watts": {"VDD_IN": {"mean": 6.0}}}
     # 6 W for 20 s are 120 J, of 4 bags.
-    assert findings(belt, None)[-1].result == "30 J a bag, 6 W"
+    assert findings(belt, None)[-1].label == "energy a bag, VDD_IN"
+    assert findings(belt, None)[-1].result == "30 J, 6 W"
+    belt["conditions"]["watts"] = {}
+    assert findings(belt, None)[-1].result == "not measured: nothing here tells its power"
+    assert not findings(belt, None)[-1].main
 
 
 @pytest.mark.parametrize(("rounds", "tail"), [(367, "p90 3"), (368, "p99 4"), (35, "max 5")])
@@ -120,16 +128,18 @@ def test_engines_quote_the_percentile_that_their_rounds_bound(rounds: int, tail:
     assert found.result == f"2 ms ({tail})"
 
 
-@pytest.mark.parametrize(("clock", "said"), [("cpu", "processor time 3 ms"), ("wall", "3 ms")])
+@pytest.mark.parametrize(
+    ("clock", "said"),
+    [("cpu", "processor time 3 ms, of backbone alone × 1.50"),
+     ("wall", "3 ms, of backbone alone × 1.50 (on the clock)")],
+)  # fmt: skip
 def test_passes_say_of_what_graph_and_by_which_clock(clock: str, said: str) -> None:
     rows = [{"name": name, "median_ms": ms, "ratio": ms / 2, "ratio_low": 1.0, "ratio_high": 2.0}
             for name, ms in (("plain", 2.0), ("as traced", 3.0))]  # fmt: skip
     settings = {"recipe": "chr", "plain": "backbone", "engine": "openvino", "clock": clock}
     first, second = findings(record("algebra", {"graphs": rows}, **settings), None)
     assert first.label == "chr, openvino: backbone alone"
-    assert (second.label, second.result) == (
-        "chr, openvino: as traced", f"{said}, × 1.50 of backbone alone"
-    )  # fmt: skip
+    assert (second.label, second.result) == ("chr, openvino: as traced", said)
 
 
 def test_shares_stand_beside() -> None:
@@ -151,11 +161,15 @@ def test_peaks_of_all_threads_are_what_is_shown() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("agree", [True, False])
-def test_loadgen(agree: bool) -> None:
-    rows = [{"scenario": "offline", "agree": {"p50": True, "p90": agree}}]
-    (found,) = findings(record("loadgen", {"rows": rows}), None)
-    assert found.result.startswith("agrees" if agree else "DOES NOT")
+@pytest.mark.parametrize(
+    ("agree", "said"),
+    [({"p50": True, "p90": True}, "agrees with MLPerf's load generator within the intervals"),
+     ({"p50": True, "p90": False}, "DOES NOT AGREE with MLPerf's load generator in p90"),
+     ({}, "too few samples to compare")],
+)  # fmt: skip
+def test_loadgen(agree: dict[str, bool], said: str) -> None:
+    (found,) = findings(record("loadgen", {"rows": [{"scenario": "s", "agree": agree}]}), None)
+    assert found.result.startswith(said)
 
 
 def test_a_kind_without_lines_is_named() -> None:
