@@ -73,7 +73,7 @@ def bench_accuracy(
                 mine.append(find(subject)[0])
             truths.append(subject.truth)
             advance()
-            if budget.over:
+            if budget.over():
                 break
     rows = [accuracy_row(b.spec, mine, truths) for b, mine in zip(bundles, found, strict=True)]
     digests = {

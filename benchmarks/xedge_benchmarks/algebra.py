@@ -147,7 +147,7 @@ def bench_algebra(
         with Watch() as watch:
             rows = timed_by_both(
                 contenders, names[:1] * len(names), rounds=settings.rounds,
-                warmup=settings.warmup, enough=lambda: budget.over,
+                warmup=settings.warmup, enough=budget.over,
             )  # fmt: skip
     return new_record(
         "algebra",

@@ -23,7 +23,6 @@ class Budget:
     seconds: float | None = None
     began: float = field(default_factory=time.monotonic)
 
-    @property
     def over(self) -> bool:
         """Whether they have passed."""
         return self.left <= 0

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.bundle import open_bundle
+from xedge_benchmarks.accept_command import accept
 from xedge_benchmarks.bus_command import buses
 from xedge_benchmarks.command_record import (
     bundle_options,
@@ -271,6 +272,7 @@ bench.add_command(speed)
 bench.add_command(buses)
 bench.add_command(lane)
 bench.add_command(compare)
+bench.add_command(accept)
 bench.add_command(contenders)
 bench.add_command(scenarios)
 bench.add_command(loadgen)

@@ -72,7 +72,7 @@ def bench_engines(
         with Watch() as watch:
             rows = timed_by_both(
                 contenders, [chosen[0]] * len(chosen), rounds=settings.rounds,
-                warmup=settings.warmup, enough=lambda: budget.over,
+                warmup=settings.warmup, enough=budget.over,
             )  # fmt: skip
     absent = {name: str(state) for name, state in table.items() if not state.usable}
     return new_record(

@@ -53,7 +53,8 @@ class Step:
         full: Its arguments in a full run; None leaves it out there.
         full_s: What it takes in one on two quiet cores, seconds, roughly.
         quick: Its arguments in a quick run; None leaves it out there.
-        quick_s: What it may take in one, seconds, before it is ended.
+        quick_s: What it is to take in one at most, seconds; where a busy machine needs longer, and
+            earlier steps left some time, twice as much before it is ended.
         needs: Importable modules that it cannot do without, `GPU`, or `COMPILER`.
     """
 
@@ -213,7 +214,7 @@ def run_all(
         turns: The steps.
         run: Runs a command of `xedge bench` within so many seconds, and says why it failed; empty
             when it did not.
-        budget: Of all of them; no step begins that would not end within.
+        budget: Of all of them; no step begins that would not end within, and none outlasts it.
         tell: Told what is next.
     """
     for number, turn in enumerate(turns, 1):
@@ -227,7 +228,7 @@ def run_all(
             yield Outcome(turn.name, LEFT_OUT, why)
         else:
             began = time.monotonic()
-            why = run(turn.args, turn.limit_s)
+            why = run(turn.args, min(turn.limit_s, budget.left))
             seconds = time.monotonic() - began
             yield Outcome(turn.name, FAILED if why else MEASURED, why, seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -75,50 +75,55 @@ def every(
         raise click.UsageError("--runs counts the records of a commit: leave --scratch away")
     group = context.parent.command if context.parent else None
     assert isinstance(group, click.Group), "a command of `xedge bench`"
-    said = (
-        ("bundle_path", "--bundle", bundle_path),
-        ("threads", "--threads", threads),
-        ("out", "--out", out),
-        ("scratch", "--scratch", scratch),
-        ("as_json", "--json", as_json),
-    )
+    said = {
+        "bundle_path": ("--bundle", bundle_path),
+        "threads": ("--threads", threads),
+        "out": ("--out", out),
+        "scratch": ("--scratch", scratch),
+        "as_json": ("--json", as_json),
+    }
     console = Console(stderr=True, highlight=False, markup=False)
 
-    def options(name: str) -> Iterator[str]:
-        """What was said here, for a command that takes it."""
-        takes = {parameter.name for parameter in group.commands[name].params}
-        for key, flag, value in said:
-            if key in takes and value:
-                yield from (flag,) if value is True else (flag, str(value))
-
-    turns: list[Turn] = []
-    for wanted in range(1, (runs or 1) + 1):
-        for step in STEPS:
-            args = step.args(quick=quick)
-            if args is None or (only and not {step.name, step.command} & set(only)):
-                continue
-            args = (*args, *options(args[0]))
-            enough = functools.partial(_has, out, args, wanted) if runs else lambda: False
-            turns.append(
-                Turn(name=step.name, args=args, lack=lacking(step), spare=enough,
-                     takes_s=0.0 if quick else step.full_s,
-                     limit_s=step.quick_s if quick else FULL_S)
-            )  # fmt: skip
+    turns = list(_turns(group, said, only, out, runs=runs, quick=quick))
     if listed:
         _list(turns, quick=quick)
         return
-    if out is None and not scratch:  # other records are not the ones that it shows
-        turns.append(Turn(name=REPORT, args=(REPORT,), limit_s=REPORT_S if quick else FULL_S))
     minutes = minutes or (QUICK_MINUTES if quick else None)
-    budget = Budget(minutes and minutes * 60)
+    budget = Budget(minutes and minutes * 60 - REPORT_S)
     outcomes = []
     for outcome in run_all(turns, command, budget, console.print):
         outcomes.append(outcome)
         if outcome.why:
             console.print(f"{outcome.step}: {outcome.result}: {outcome.why}")
+    if out is None and not scratch:  # other records are not the ones that it shows
+        outcomes += run_all([Turn(name=REPORT, args=(REPORT,))], command, Budget(), console.print)
     _print(outcomes, console)
     if any(outcome.result == FAILED for outcome in outcomes):
         raise SystemExit(1)
+
+
+def _turns(
+    group: click.Group, said: Mapping[str, tuple[str, object]], only: Sequence[str],
+    out: Path | None, *, runs: int | None, quick: bool,
+) -> Iterator[Turn]:  # fmt: skip
+    """Each step as often as it is to run, with the options said here that its command takes."""
+    for wanted in range(1, (runs or 1) + 1):
+        for step in STEPS:
+            args = step.args(quick=quick)
+            if args is None or (only and not {step.name, step.command} & set(only)):
+                continue
+            takes = {parameter.name for parameter in group.commands[step.command].params}
+            for flag, value in (said[key] for key in said if key in takes):
+                if value:
+                    args += (flag,) if value is True else (flag, str(value))
+            yield Turn(
+                name=step.name,
+                args=args,
+                lack=lacking(step),
+                spare=functools.partial(_has, out, args, wanted) if runs else lambda: False,
+                takes_s=step.quick_s / 2 if quick else step.full_s,
+                limit_s=step.quick_s * 2 if quick else FULL_S,
+            )
 
 
 def _has(out: Path | None, args: Sequence[str], wanted: int) -> bool:
@@ -132,7 +137,7 @@ def _list(turns: Sequence[Turn], *, quick: bool) -> None:
         if turn.lack or turn.spare():
             what = f"not measured: {turn.lack}" if turn.lack else "measured before"
         else:
-            seconds = turn.limit_s if quick else turn.takes_s
+            seconds = turn.takes_s * 2 if quick else turn.takes_s
             total += seconds
             what = f"{'at most' if quick else 'about'} {seconds:.0f} s, {total / 60:.0f} min so far"
         click.echo(f"xedge bench {' '.join(turn.args)}: {what}")

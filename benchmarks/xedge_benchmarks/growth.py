@@ -211,7 +211,7 @@ def _of_graphs(
     failed: dict[float, str] = {}
     with ExitStack() as stack:
         for x in settings.values(axis):
-            if budget.over:
+            if budget.over():
                 failed[x] = budget.no_time
                 continue
             tell(f"{axis} {x:g}: graph and engine")
@@ -229,7 +229,7 @@ def _of_graphs(
             tell(f"{axis}: {settings.rounds} rounds")
             interleave([Contender(f"{x:g}", point) for x, point in points.items()],
                        rounds=settings.rounds, warmup=settings.warmup,
-                       enough=lambda: budget.over)  # fmt: skip
+                       enough=budget.over)  # fmt: skip
         failed |= {x: point.why for x, point in points.items() if point.why}
         for x in settings.values(axis):
             if x in failed:
@@ -245,7 +245,7 @@ def _of_lanes(
     tell: Progress,
 ) -> Iterator[Json]:  # fmt: skip
     for x in settings.values(axis):
-        if budget.over:
+        if budget.over():
             yield row(axis, x, (), None, not_measured=budget.no_time)
             continue
         tell(f"{axis} {x:g}: {settings.seconds:g} s on the clock")

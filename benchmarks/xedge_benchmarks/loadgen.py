@@ -179,9 +179,7 @@ def bench_loadgen(
         ):
             tell(scenario)
             mine = budget.part(left)
-            ours, theirs = in_turn(
-                chain, scenario, settings, rate, rounds, lambda mine=mine: mine.over
-            )
+            ours, theirs = in_turn(chain, scenario, settings, rate, rounds, mine.over)
             rows.append(_row(scenario, ours, theirs))
             notes += [f"{scenario}: {note}" for note in mine.stopped("rounds", len(ours), rounds)]
     return new_record(

@@ -248,7 +248,7 @@ def _gpu_copying(mib: int) -> _Rate:
 def _rows(rates: Mapping[str, _Rate], settings: PeakSettings, budget: Budget) -> list[Json]:
     contenders = [Contender(name, rate.run) for name, rate in rates.items()]
     samples = interleave(contenders, rounds=settings.rounds, warmup=settings.warmup,
-                         enough=lambda: budget.over)  # fmt: skip
+                         enough=budget.over)  # fmt: skip
     return [
         _row(rate, dataclasses.asdict(summary))
         for rate, summary in zip(rates.values(), summarize(list(rates), samples), strict=True)

@@ -18,10 +18,11 @@ from xedge import __version__
 from xedge.page import page_environment
 from xedge_benchmarks.charts import Chart, growth_charts, roofline
 from xedge_benchmarks.compare import agreement, by_question
-from xedge_benchmarks.findings import MISSING, Finding, findings
+from xedge_benchmarks.findings import Finding, findings
 from xedge_benchmarks.limits import peak_of, reached, together
 from xedge_benchmarks.record import Json
 from xedge_benchmarks.stored import Stored, newest, stored_in
+from xedge_benchmarks.wording import MISSING
 from xedge_benchmarks.work import Peak
 
 TITLES: Final[Mapping[str, str]] = MappingProxyType(

@@ -160,7 +160,7 @@ def _rows(
             streams=settings.streams, rate=rate, seed=settings.seed,
         )  # fmt: skip
         chain.stages_ms()
-        answers = serve(chain, queries, MonotonicClock(), lambda mine=mine: mine.over)
+        answers = serve(chain, queries, MonotonicClock(), mine.over)
         rows.append(
             {"engine": used.name}
             | scenario_row(scenario, answers, rate)

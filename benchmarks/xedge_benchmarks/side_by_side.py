@@ -182,7 +182,7 @@ def _measure(
             if isinstance(file, Failure):
                 failed[name] = f"its graph was not made: {file.why}"
                 continue
-            if budget.over:
+            if budget.over():
                 failed[name] = budget.no_time
                 continue
             held = sum(turn.child.mib for turn in turns.values())
@@ -225,7 +225,7 @@ def _take_turns(
     budget = Budget(settings.within_s and settings.within_s / 2)
     interleave([Contender(name, turn) for name, turn in turns.items()],
                rounds=settings.rounds, warmup=settings.warmup,
-               enough=lambda: budget.over)  # fmt: skip
+               enough=budget.over)  # fmt: skip
     after = CpuTimes.now()
     # These children have not ended yet.
     spent = sum(turn.answers[-1].total_ns / 1e9 - ready[name].processor_s

@@ -192,7 +192,7 @@ def bench_speed(
         with Watch() as watch:
             found = timed_by_both(
                 contenders, [row.against for row in rows], rounds=settings.rounds,
-                warmup=settings.warmup, enough=lambda: budget.over,
+                warmup=settings.warmup, enough=budget.over,
             )  # fmt: skip
     for told, row in zip(found, rows, strict=True):
         told |= {"engine": row.engine, "form": row.form}

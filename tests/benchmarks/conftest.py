@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from xedge_benchmarks.record import new_record, write_record
 
 from xedge import engines
 from xedge.bundle import Bundle, Variant, open_bundle, write_bundle
 from xedge.encode import dual_energy_planes
+from xedge.provenance import CodeVersion
 from xedge.sim import CLASSES
 from xedge.spec import Channels, ModelSpec
 from xedge.types import AIR_COUNTS
@@ -73,3 +77,22 @@ def make_quick_bundle(path: Path) -> Path:
         golden_high=high, licence="none", created=datetime.date(2026, 1, 1),
     )  # fmt: skip
     return path
+
+
+@pytest.fixture
+def keep() -> Callable[..., Path]:
+    """Keeps a record with one figure, and gives its file."""
+
+    def kept(
+        folder: Path, second: int, median: float, width: float, *, commit: str = "a",
+        **settings: object,
+    ) -> Path:  # fmt: skip
+        row = {"name": "x", "median_ms": median, "median_ms_low": median - width,
+               "median_ms_high": median + width}  # fmt: skip
+        record = new_record("engines", models={"m": "1"}, settings={"rounds": 9} | settings,
+                            results={"engines": [row]})  # fmt: skip
+        code = CodeVersion(commit * 40, False)
+        started_utc = f"2026-01-01T00:00:{second:02}+00:00"
+        return write_record(dataclasses.replace(record, code=code, started_utc=started_utc), folder)
+
+    return kept

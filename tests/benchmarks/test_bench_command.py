@@ -39,12 +39,25 @@ def test_engines(quick_bundle_path: Path, bundle: Bundle, tmp_path: Path) -> Non
     assert (first["name"], second["name"]) == ("onnxruntime", "openvino")
     assert first["ratio"] == 1.0
     assert 0 < second["min_ms"] <= second["median_ms"] <= second["max_ms"]
+    assert second["cpu_ratio"] > 0
+    assert second["ratio_low"] is None  # three rounds bound nothing
     assert record["settings"] == {"rounds": 3, "warmup": 1, "bags": 1, "seed": 1, "threads": 1,
-                                  "engines": ["onnxruntime", "openvino"]}  # fmt: skip
+                                  "within_s": None, "engines": ["onnxruntime", "openvino"]}  # fmt: skip
     assert record["models"] == {
         "darkest-pixels": hashlib.sha256(bundle.model()).hexdigest(),
         "bundle": bundle.sha256,
     }
+
+
+def test_a_run_that_is_cut_short_says_so(quick_bundle_path: Path, tmp_path: Path) -> None:
+    result = run(
+        "engines", "--engine", "onnxruntime", "--rounds", 10_000, "--within", 1e-9, "--bags", 1,
+        "--bundle", quick_bundle_path, "--out", tmp_path, "--scratch", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["results"]["engines"][0]["rounds"] == 2
+    assert any("stopped after 2 of 10000 rounds" in note for note in record["notes"])
 
 
 def test_engines_for_people(quick_bundle_path: Path, tmp_path: Path) -> None:

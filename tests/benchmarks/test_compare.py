@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,28 +13,8 @@ from xedge_benchmarks.record import new_record, write_record
 
 from xedge.cli import main
 from xedge.errors import ConfigError
-from xedge.provenance import CodeVersion
 
-
-def keep(
-    folder: Path, second: int, median: float, width: float, *, commit: str = "a", rounds: int = 9
-) -> Path:
-    """The file of a record with one figure."""
-    record = new_record(
-        "engines",
-        models={"m": "1"},
-        settings={"rounds": rounds},
-        results={"engines": [{"name": "x", "median_ms": median, "median_ms_low": median - width,
-                              "median_ms_high": median + width}]},
-    )  # fmt: skip
-    return write_record(
-        dataclasses.replace(
-            record,
-            code=CodeVersion(commit * 40, False),
-            started_utc=f"2026-01-01T00:00:{second:02}+00:00",
-        ),
-        folder,
-    )
+Keep = Callable[..., Path]
 
 
 def run(*args: object) -> Result:
@@ -45,7 +25,9 @@ def run(*args: object) -> Result:
     ("after", "verdict", "status"),
     [(10.9, "same", 0), (13.0, "slower", 1), (8.0, "faster", 1)],
 )
-def test_beyond_the_intervals(tmp_path: Path, after: float, verdict: str, status: int) -> None:
+def test_beyond_the_intervals(
+    keep: Keep, tmp_path: Path, after: float, verdict: str, status: int
+) -> None:
     a, b = keep(tmp_path / "a", 1, 10, 0.5), keep(tmp_path / "b", 2, after, 0.5, commit="b")
     (found,) = compare(a, b).verdicts
     assert found.verdict == verdict
@@ -57,7 +39,7 @@ def test_beyond_the_intervals(tmp_path: Path, after: float, verdict: str, status
         assert "one run" in done.stdout
 
 
-def test_a_machine_that_disagrees_with_itself(tmp_path: Path) -> None:
+def test_a_machine_that_disagrees_with_itself(keep: Keep, tmp_path: Path) -> None:
     keep(tmp_path / "a", 1, 12.5, 0.1)
     keep(tmp_path / "a", 2, 10.0, 0.1)
     # Others' commits say nothing of noise.
@@ -74,13 +56,13 @@ def test_a_machine_that_disagrees_with_itself(tmp_path: Path) -> None:
     assert [v.verdict for v in compare(tmp_path / "a", tmp_path / "b").verdicts] == ["slower"]
 
 
-def test_two_runs_of_one_commit_differ_by_noise_alone(tmp_path: Path) -> None:
+def test_two_runs_of_one_commit_differ_by_noise_alone(keep: Keep, tmp_path: Path) -> None:
     a, b = keep(tmp_path / "a", 1, 10, 0.1), keep(tmp_path / "b", 2, 12, 0.1)
     (found,) = compare(a, b).verdicts
     assert (found.noise, found.verdict) == (pytest.approx(0.2), "too noisy to tell")
 
 
-def test_the_second_run_is_found_beside_a_file(tmp_path: Path) -> None:
+def test_the_second_run_is_found_beside_a_file(keep: Keep, tmp_path: Path) -> None:
     keep(tmp_path, 1, 12.5, 0.1)
     a, b = keep(tmp_path, 2, 10.0, 0.1), keep(tmp_path, 3, 12.0, 0.1, commit="b")
     (found,) = compare(a, b).verdicts
@@ -100,7 +82,7 @@ def test_more_of_what(tmp_path: Path, key: str, verdict: str) -> None:
     assert verdict not in [v.verdict for v in compare(b, a).verdicts]
 
 
-def test_json(tmp_path: Path) -> None:
+def test_json(keep: Keep, tmp_path: Path) -> None:
     a, b = keep(tmp_path / "a", 1, 10, 0.5), keep(tmp_path / "b", 2, 20, 0.5, commit="b")
     done = run(a, b, "--json")
     assert done.exit_code == 1
@@ -112,7 +94,7 @@ def test_json(tmp_path: Path) -> None:
     assert row["change"] == 1.0
 
 
-def test_other_settings_are_no_pair_unless_files_are_named(tmp_path: Path) -> None:
+def test_other_settings_are_no_pair_unless_files_are_named(keep: Keep, tmp_path: Path) -> None:
     a, b = keep(tmp_path / "a", 1, 10, 1), keep(tmp_path / "b", 2, 10, 1, rounds=5)
     with pytest.raises(ConfigError, match="nothing in common"):
         compare(tmp_path / "a", tmp_path / "b")
@@ -122,7 +104,7 @@ def test_other_settings_are_no_pair_unless_files_are_named(tmp_path: Path) -> No
     assert done.stderr.startswith("Error: ")
 
 
-def test_a_machine_that_throttled(tmp_path: Path) -> None:
+def test_a_machine_that_throttled(keep: Keep, tmp_path: Path) -> None:
     a, b = keep(tmp_path / "a", 1, 10, 1), keep(tmp_path / "b", 2, 10, 1)
     content = json.loads(b.read_text())
     b.write_text(json.dumps(content | {"conditions": {"throttled": ["cpu0 grew by 3"]}}))
@@ -139,3 +121,32 @@ def test_scores_and_times_without_an_interval(repository: Path) -> None:
     belt = results / "2026-11-21T144109-belt-c178c78edb45.json"
     with pytest.raises(ConfigError, match="no figure has an interval"):
         compare(belt, belt)
+
+
+def test_one_thread_and_two_are_never_compared(keep: Keep, tmp_path: Path) -> None:
+    one, two = keep(tmp_path, 1, 10, 0.1, threads=1), keep(tmp_path, 2, 6, 0.1, threads=2)
+    with pytest.raises(ConfigError, match="other numbers of threads"):
+        compare(one, two)
+    keep(tmp_path / "b", 3, 6, 0.1, threads=2)
+    (found,) = compare(tmp_path, tmp_path / "b").verdicts
+    assert found.verdict == "same"
+
+
+def test_processor_time_leads_where_others_kept_the_machine_busy(
+    keep: Keep, tmp_path: Path
+) -> None:
+    a, b = keep(tmp_path, 1, 10, 0.1), keep(tmp_path, 2, 20, 0.1, commit="b")
+    for path, cpu in ((a, 5.0), (b, 5.1)):
+        content = json.loads(path.read_text())
+        content["results"]["engines"][0] |= {
+            "cpu_median_ms": cpu, "cpu_median_ms_low": cpu - 0.2, "cpu_median_ms_high": cpu + 0.2,
+        }  # fmt: skip
+        path.write_text(json.dumps(content))
+    assert {v.verdict for v in compare(a, b).verdicts} == {"same", "slower"}
+    content["notes"] = ["other processes kept 1.20 cores busy during the run"]
+    b.write_text(json.dumps(content))
+    found = compare(a, b)
+    (only,) = found.verdicts
+    assert only.figure.endswith("cpu_median_ms")
+    assert only.verdict == "same"
+    assert any("processor time leads" in note for note in found.notes)

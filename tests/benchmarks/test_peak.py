@@ -15,7 +15,7 @@ from xedge_benchmarks.work import INT8, Peak, work_of
 
 from xedge.cli import main
 
-SMALL = PeakSettings(threads=(1,), rounds=2, warmup=1, channels=8, side=8, depth=2, matrix=32,
+SMALL = PeakSettings(threads=(1,), rounds=6, warmup=1, channels=8, side=8, depth=2, matrix=32,
                      copied_mib=1)  # fmt: skip
 
 
