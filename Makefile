@@ -48,9 +48,9 @@ format: $(TEST_READY)  ## rewrite the sources as ruff wants them
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-bench: $(TEST_READY)  ## engines and belt on this machine; scratch records when the tree is dirty
+bench: $(TEST_READY)  ## every benchmark, small, within ten minutes; scratch records when the tree is dirty
 	@scratch=; [ -z "$$(git status --porcelain -- . ':(exclude)benchmarks/results')" ] || scratch=--scratch; \
-	$(BIN)/xedge bench engines $$scratch && $(BIN)/xedge bench belt $$scratch
+	$(BIN)/xedge bench all --quick $$scratch
 
 libxedge: $(TEST_READY)  ## build the C library and run its tests (needs cmake, gcc; see cmake/README.md)
 	@cd cmake && cmake --preset default -DXEDGE_PYTHON=$(CURDIR)/$(BIN)/python && \

@@ -110,11 +110,12 @@ def _algebra(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
 
 def _native(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     python, ours = content["results"]["rows"]
+    cpu = cpu_leads(content)
     yield Finding(
         content["results"]["engine"],
-        f"× {ours['ratio']:.3f} of Python's time ({milliseconds(ours['median_ms'])} against "
-        f"{milliseconds(python['median_ms'])} a scan; processor time × {ours['cpu_ratio']:.3f})",
-        f"{ours['ratio_low']:.3f} to {ours['ratio_high']:.3f}",
+        f"{milliseconds(ours['median_ms'])} a scan, of Python's time, "
+        f"{milliseconds(python['median_ms'])}, {ratios_text(ours, cpu_first=cpu)}",
+        _of_ratio(ours, cpu),
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from xedge_benchmarks.command_record import bundle_options, keep_and_tell
 from xedge_benchmarks.record import BenchRecord
+from xedge_benchmarks.two_clocks import cpu_leads
+from xedge_benchmarks.wording import rows_table
 
 
 @click.command()
@@ -71,15 +73,9 @@ def native(
 
 def _print(record: BenchRecord, console: Console) -> None:
     found = record.results
-    table = Table("", "median ms", "p90", "p99", "min", "max", "ratio", "95 % interval",
-                  "of processor time", title=f"{found['engine']}, libxedge {found['library']}",
-                  )  # fmt: skip
-    for row in found["rows"]:
-        times = [f"{row[f'{key}_ms']:.2f}" for key in ("median", "p90", "p99", "min", "max")]
-        interval = f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}"
-        table.add_row(row["name"], *times, f"{row['ratio']:.3f}", interval,
-                      f"{row['cpu_ratio']:.3f}")  # fmt: skip
-    console.print(table)
+    console.print(f"{found['engine']}, libxedge {found['library']}")
+    cpu = cpu_leads(dataclasses.asdict(record))
+    console.print(rows_table("", found["rows"], cpu_first=cpu))
     apart = found["apart"]
     console.print(f"same answers: {apart['detections']} detections, scores apart by "
                   f"{apart['score']:.2g} at most, boxes by {apart['pixel']:.2g}")  # fmt: skip

@@ -96,6 +96,8 @@ class Section:
         content = self.stored.content
         told = content["conditions"]
         notes = list(content["notes"])
+        if isinstance(threads := self.stored.threads, int):
+            notes.insert(0, f"{threads} thread{'s' * (threads > 1)}")
         if told is None:
             notes.append("nobody looked at clocks and heat")
         elif told["throttled"] is None:

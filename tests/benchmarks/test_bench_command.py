@@ -42,7 +42,8 @@ def test_engines(quick_bundle_path: Path, bundle: Bundle, tmp_path: Path) -> Non
     assert second["cpu_ratio"] > 0
     assert second["ratio_low"] is None  # three rounds bound nothing
     assert record["settings"] == {"rounds": 3, "warmup": 1, "bags": 1, "seed": 1, "threads": 1,
-                                  "within_s": None, "engines": ["onnxruntime", "openvino"]}  # fmt: skip
+                                  "within_s": None,
+                                  "engines": ["onnxruntime", "openvino"]}  # fmt: skip
     assert record["models"] == {
         "darkest-pixels": hashlib.sha256(bundle.model()).hexdigest(),
         "bundle": bundle.sha256,

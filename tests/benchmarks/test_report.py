@@ -73,6 +73,7 @@ def test_markdown(results: Path) -> None:
     assert len(lines) == 2 + 2 + len(report.missing)
     # A pipe in a note must not make a column.
     assert {line.count("|") for line in lines} == {5}
+    assert "; 1 thread; a / b" in lines[2]
     path = report.sections[0].stored.path.relative_to(results.parent)
     assert f"({path.as_posix()})" in lines[2]
     assert "openvino: 200 ms (p99 200) (50 %" in lines[2]
