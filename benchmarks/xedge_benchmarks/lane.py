@@ -28,13 +28,16 @@ from xedge.lane.shared_engine import SharedEngine
 from xedge.lane.steering import Steering
 from xedge.machine import resident_bytes
 from xedge.scanner.flatfield import FlatField
+from xedge.scanner.sidebyside import Corrections
 from xedge.scanner.steady import Steady
 from xedge.sim.bank import BankBelt, Stretch, cut, render
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
 from xedge.types import U8, Detections
 from xedge_benchmarks.conditions import Watch
-from xedge_benchmarks.percentiles import percentiles
+from xedge_benchmarks.ingest import LINES_S, ROUNDS, measure_ingest, nothing_found, widened
+from xedge_benchmarks.percentiles import percentiles, steady
+from xedge_benchmarks.pretended import KINDS, pretended_engine
 from xedge_benchmarks.record import BenchRecord, bundle_digests, new_record
 from xedge_benchmarks.stopwatch import Stopwatch, TimedCore
 
@@ -42,11 +45,11 @@ STRIP_LINES: Final = 32
 NULL: Final = "null"
 """An engine that answers at once: what is left is the lane's."""
 
+COUNTED_S: Final = 10.0
+"""Seconds of belt on which windows are counted, to know how long a run with so many takes."""
+
 BESIDE: Final = ("nothing", "process", "thread")
 """What keeps a processor busy meanwhile: nothing, another process, a Python thread in this one."""
-
-INGEST_LINES_S: Final = 4000
-INGEST_VIEWS: Final = 4
 
 Progress = Callable[[str], None]
 
@@ -56,12 +59,17 @@ class LaneSettings:
     """How lanes are measured.
 
     Attributes:
-        engine: A back end's name, ``auto``, or ``null``.
+        engine: A back end's name, ``auto``, ``null``, or one that only takes time, in a process
+            of its own: ``pause`` or ``spin``, see `xedge_benchmarks.pretended`.
         threads: Threads of the engine; None leaves one core to the detector's lines.
         speeds_m_s: Speeds of the belt, metres a second.
         lanes: How many lanes share the engine.
         beside: What runs beside; see `BESIDE`.
         seconds: Of each run.
+        windows: Windows of each run instead, about; None leaves it to the seconds.
+        work_ms: What an engine that only takes time takes for a window.
+        views: Views of each belt, lines side by side.
+        ingest: Rounds in which the ingest is measured; 0 leaves it out.
         bags: In the bank.
         seed: Of the bank.
 
@@ -75,13 +83,18 @@ class LaneSettings:
     lanes: tuple[int, ...] = (1, 2)
     beside: tuple[str, ...] = ("nothing",)
     seconds: float = 60.0
+    windows: int | None = None
+    work_ms: float = 64.0
+    views: int = 1
+    ingest: int = ROUNDS
     bags: int = 8
     seed: int = 1
 
     def __post_init__(self) -> None:
         if not (self.speeds_m_s and self.lanes and self.beside):
             raise ConfigError("nothing is to be measured", expected="speeds and numbers of lanes")
-        numbers = (*self.speeds_m_s, *self.lanes, self.seconds, self.bags)
+        numbers = (*self.speeds_m_s, *self.lanes, self.seconds, self.bags, self.work_ms, self.views,
+                   1 if self.windows is None else self.windows)  # fmt: skip
         if min(numbers) <= 0 or not set(self.beside) <= set(BESIDE):
             raise ConfigError("a lane cannot be measured so", found=str(numbers),
                               expected=f"numbers above 0; beside: {', '.join(BESIDE)}")  # fmt: skip
@@ -105,8 +118,10 @@ def bench_lane(
     config = LaneConfig.for_model(bundle.spec)
     with Watch() as watch, open_screen(bundle, settings) as (screen, used):
         runs = list(run_each(bank, correction, screen, config, settings, tell))
-    tell("ingest without an engine")
-    ingest = _ingest(bank, correction, config)
+    ingest = None
+    if settings.ingest:
+        tell("ingest without an engine")
+        ingest = measure_ingest(bank, correction, config, settings.ingest)
     return new_record(
         "lane",
         models=bundle_digests(bundle),
@@ -142,17 +157,24 @@ def run_each(
         settings: What to measure.
         tell: Told what is measured next.
     """
+    wide = bank if settings.views == 1 else widened(bank, settings.views)
+    views = correction if settings.views == 1 else (correction,) * settings.views
+    work_ns = round(settings.work_ms * 1e6) if settings.engine in KINDS else None
+    a_line = windows_a_line(bank, correction, config) * settings.views if settings.windows else 1.0
     for beside in settings.beside:
         for speed in settings.speeds_m_s:
             for lanes in settings.lanes:
-                tell(f"{speed} m/s, {lanes} lanes, beside {beside}")
+                line_ns = ScannerModel().pitch_mm / speed * 1e6
+                seconds = settings.seconds
+                if settings.windows is not None:
+                    seconds = settings.windows / (a_line * lanes) * line_ns * 1e-9
+                tell(f"{speed} m/s, {lanes} lanes, beside {beside}: {seconds:.0f} s")
                 belts = [
-                    BankBelt(bank, (), seed=settings.seed + k, seconds=settings.seconds,
-                             line_ns=ScannerModel().pitch_mm / speed * 1e6)
+                    BankBelt(wide, (), seed=settings.seed + k, seconds=seconds, line_ns=line_ns)
                     for k in range(lanes)
-                ]  # fmt: skip
+                ]
                 with _beside(beside):
-                    figures = _run(belts, screen, correction, config)
+                    figures = _run(belts, screen, views, config, work_ns)
                 yield {"speed_m_s": speed, "lanes": lanes, "beside": beside, **figures}
 
 
@@ -162,13 +184,13 @@ def open_screen(bundle: Bundle, settings: LaneSettings) -> Iterator[tuple[Screen
     if settings.engine == NULL:
         yield nothing_found, EngineUsed(NULL, "", 0)
         return
+    if settings.engine in KINDS:
+        work_s = settings.work_ms * 1e-3
+        with pretended_engine(settings.engine, work_s, bundle.spec) as engine:
+            yield engine, EngineUsed(settings.engine, f"{settings.work_ms:g} ms", 0)
+        return
     with warm_detector(bundle, settings.engine, settings.threads) as (detector, used):
         yield detector.detect_window, used
-
-
-def nothing_found(planes: U8) -> Detections:
-    """The answer of the null engine."""
-    return Detections.empty()
 
 
 @contextmanager
@@ -197,11 +219,15 @@ def _spin(stop: threading.Event | None = None) -> None:
 
 
 def _run(
-    belts: Sequence[BankBelt], screen: Screen, correction: FlatField, config: LaneConfig
+    belts: Sequence[BankBelt],
+    screen: Screen,
+    correction: Corrections,
+    config: LaneConfig,
+    work_ns: int | None,
 ) -> dict[str, Any]:
     """The figures of some lanes on one engine, all in real time."""
     clock = MonotonicClock()
-    watches = [Stopwatch(clock) for _ in belts]
+    watches = [Stopwatch(clock, work_ns=work_ns) for _ in belts]
     # Who is served is known by the planes: one stopwatch books the engine for all lanes.
     engine = SharedEngine(Ladder(watches[0].timed(screen), (), clock=clock), clock.now_ns)
     lanes, publishers, cores = [], [], []
@@ -239,7 +265,7 @@ def _figures(
     def all_of(name: str) -> list[int]:
         return [sample for watch in watches for sample in getattr(watch, name)]
 
-    overhead = [sample for watch in watches for sample in watch.overhead_ns()]
+    overhead = all_of("overheads")
     added, work = percentiles(overhead), percentiles(engine)
     both = added["p50"] is not None and work["p50"]
     return {
@@ -254,6 +280,7 @@ def _figures(
         "latency_ms": percentiles(all_of("latencies")),
         "engine_ms": work,
         "added_ms": added,
+        "added_steady": steady(overhead),
         "added_share": added["p50"] / work["p50"] if both else None,
         "strip_ms": percentiles(all_of("strips")),
         "window_ms": percentiles(all_of("windows")),
@@ -265,25 +292,18 @@ def _figures(
     }
 
 
-def _ingest(bank: Sequence[Stretch], correction: FlatField, config: LaneConfig) -> dict[str, Any]:
-    """Processor time of four views' lines at 4,000 lines/s each, as lanes without an engine."""
-    belts = [
-        Belt(source=BankBelt(bank, (), seed=k, seconds=2.0, line_ns=1e9 / INGEST_LINES_S),
-             flat_field=correction, config=config, keep=1)
-        for k in range(INGEST_VIEWS)
-    ]  # fmt: skip
-    cpu = time.process_time()
-    reports = run_lanes(belts, nothing_found)
-    cpu = time.process_time() - cpu
-    seconds = max(report.belt_s for report in reports)
-    return {
-        "lines_s": INGEST_LINES_S,
-        "views": INGEST_VIEWS,
-        "elements": correction.elements,
-        "belt_s": seconds,
-        "lines_in": sum(report.ledger.lines_in for report in reports),
-        "core_share": cpu / seconds,
-    }
+def windows_a_line(bank: Sequence[Stretch], correction: FlatField, config: LaneConfig) -> float:
+    """Windows for each line of a belt, of each view: what a run of so many windows takes."""
+    asked = 0
+
+    def count(planes: U8) -> Detections:
+        nonlocal asked
+        asked += 1
+        return nothing_found(planes)
+
+    belt = BankBelt(bank, (), seed=1, seconds=COUNTED_S, line_ns=1e9 / LINES_S)
+    (report,) = run_lanes([Belt(source=belt, flat_field=correction, config=config)], count)
+    return asked / report.ledger.lines_in
 
 
 def _rss_mb() -> float | None:

@@ -12,15 +12,22 @@ from rich.table import Table
 
 from xedge.bundle import open_bundle
 from xedge_benchmarks.command_record import bundle_options, keep_and_tell
+from xedge_benchmarks.ingest import ROUNDS
 from xedge_benchmarks.lane import BESIDE, LaneSettings, bench_lane
+from xedge_benchmarks.percentiles import needed
+from xedge_benchmarks.pretended import PAUSE
 from xedge_benchmarks.record import BenchRecord
 
 QUICK_S = 5.0
+TAIL_WINDOWS = round(1.05 * needed("p99.9"))
+GOAL_MS = 10.0
+"""What a lane may add to a window at p99.9."""
 
 
 @click.command()
-@click.option("--engine", default="auto", show_default=True,
-              help="A back end, auto, or null: an engine that answers at once.")  # fmt: skip
+@click.option("--engine", help="A back end, auto, or null: an engine that answers at once; pause "
+              "or spin: one that only takes time, in a process of its own.  [default: auto]"
+              )  # fmt: skip
 @click.option("--speed", "speeds", type=click.FloatRange(0.01, 5), multiple=True,
               help="m/s; may be repeated.  [default: 0.2, 0.5, 1, 2.5]")  # fmt: skip
 @click.option("--lanes", type=click.IntRange(1, 8), multiple=True,
@@ -33,18 +40,35 @@ QUICK_S = 5.0
     is_flag=True,
     help="At 0.5 m/s, one lane, beside nothing, a process, and a Python thread.",
 )
+@click.option("--tail", is_flag=True,
+              help=f"{TAIL_WINDOWS} windows, enough to say a p99.9 of what is added: "
+              "by default engine pause, 2 lanes at 2.5 m/s, 12 minutes.")  # fmt: skip
+@click.option("--windows", type=click.IntRange(1),
+              help="Of each run, about; instead of --seconds.")  # fmt: skip
+@click.option("--work-ms", type=click.FloatRange(0.1, 10_000), default=64.0, show_default=True,
+              help="What pause and spin take for a window.")  # fmt: skip
+@click.option("--views", type=click.IntRange(1, 4), default=1, show_default=True,
+              help="Views of each belt.")  # fmt: skip
+@click.option("--ingest", type=click.IntRange(0),
+              help=f"Rounds in which lines without an engine are measured.  [default: {ROUNDS}; "
+              "with --quick 1, with --tail 0]")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True,
               help="Of each run.")  # fmt: skip
 @click.option("--quick", is_flag=True, help=f"{QUICK_S:g} s a run.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @bundle_options
 def lane(
-    engine: str,
+    engine: str | None,
     threads: int | None,
     speeds: tuple[float, ...],
     lanes: tuple[int, ...],
     beside: tuple[str, ...],
     jitter: bool,
+    tail: bool,
+    windows: int | None,
+    work_ms: float,
+    views: int,
+    ingest: int | None,
     seconds: float,
     quick: bool,
     seed: int,
@@ -65,11 +89,19 @@ def lane(
       xedge bench lane --quick --scratch
       xedge bench lane --speed 0.5 --lanes 1 --lanes 8
       xedge bench lane --jitter --seconds 120
+      xedge bench lane --tail --engine spin
+      xedge bench lane --engine null --views 4 --speed 2.5 --lanes 1
     """  # noqa: D301  # click wants the character, not a backslash
-    settings = LaneSettings(engine=engine, threads=threads, seed=seed,
-                            seconds=QUICK_S if quick else seconds)  # fmt: skip
+    settings = LaneSettings(
+        engine=engine or (PAUSE if tail else "auto"), threads=threads, seed=seed, views=views,
+        seconds=QUICK_S if quick else seconds, work_ms=work_ms,
+        windows=windows or (TAIL_WINDOWS if tail else None),
+        ingest=(0 if tail else 1 if quick else ROUNDS) if ingest is None else ingest,
+    )  # fmt: skip
     if jitter:
         settings = replace(settings, speeds_m_s=(0.5,), lanes=(1,), beside=BESIDE)
+    if tail:
+        settings = replace(settings, speeds_m_s=(2.5,), lanes=(2,))
     settings = replace(
         settings, speeds_m_s=speeds or settings.speeds_m_s, lanes=lanes or settings.lanes,
         beside=beside or settings.beside,
@@ -91,10 +123,28 @@ def _print(record: BenchRecord, console: Console) -> None:
             _cell(run["added_ms"]), f"{run['cpu_share']:.2f}",
         )  # fmt: skip
     console.print(table)
-    ingest = found["ingest"]
-    console.print(f"engine: {found['engine']}; {ingest['views']} views of {ingest['lines_s']} "
-                  f"lines/s, {ingest['elements']} elements, without an engine: "
-                  f"{ingest['core_share']:.1%} of one core")  # fmt: skip
+    for run in found["runs"]:
+        console.print(f"{run['speed_m_s']:g} m/s, lanes {run['lanes']}, beside {run['beside']}: "
+                      f"{_tail(run)}")  # fmt: skip
+    ingest = found["ingest"] or {"ways": ()}
+    for way in ingest["ways"]:
+        console.print(
+            f"{ingest['views']} views of {ingest['lines_s']} lines/s, {ingest['elements']} "
+            f"elements, {way['way']}, {way['strip_lines']} lines a strip, without an engine: "
+            f"{way['core_share']:.1%} of one core"
+        )
+
+
+def _tail(run: dict[str, Any]) -> str:
+    """What is added at p99.9, with its interval, or that it was not measured."""
+    added = run["added_ms"]
+    if added["p99.9"] is None:
+        least = needed("p99.9")
+        return f"added at p99.9: too few windows, {added['n']} of {least}"
+    low, high = added["interval_95"]["p99.9"]
+    shaky = "" if run["added_steady"] else "; the halves of the run do not agree"
+    return (f"added at p99.9: {added['p99.9']:.3g} ms, 95 %: {low:.3g} to {high:.3g}, "
+            f"{added['n']} windows; goal {GOAL_MS:g}{shaky}")  # fmt: skip
 
 
 def _cell(figures: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from xedge.lane.config import LaneConfig
 from xedge.lane.core import LaneCore
 from xedge.lane.events import Action, Event, RunWindow, StripArrived, Tick, WindowDone
 from xedge.lane.publisher import Screen
-from xedge.scanner.flatfield import FlatField
+from xedge.scanner.sidebyside import Corrections
 from xedge.types import U8, Decision, Detections, Scan
 
 
@@ -36,6 +36,9 @@ class Stopwatch:
             from the deadline's wake-up, as the time itself is what made them.
         wakes: From the moment for which the core had asked to the tick that came.
         latencies: From a bag's last line to its decision.
+        overheads: What was added to each window: before the engine, behind it, and what the engine
+            took beyond `work_ns`, where that is known.
+        work_ns: What the engine itself takes; a call that takes longer does so around it.
     """
 
     clock: Clock
@@ -46,8 +49,11 @@ class Stopwatch:
     decisions: list[int] = field(default_factory=list)
     wakes: list[int] = field(default_factory=list)
     latencies: list[int] = field(default_factory=list)
+    overheads: list[int] = field(default_factory=list)
+    work_ns: int | None = None
     _due: dict[int, int] = field(default_factory=dict)  # a window's planes: when it could run
-    _ended: dict[int, int] = field(default_factory=dict)  # an answer: when the engine had it
+    # An answer: when the engine had it, and what was added to its window until then.
+    _ended: dict[int, tuple[int, int]] = field(default_factory=dict)
     _cause_ns: int = 0
     _free_ns: int = 0
 
@@ -61,11 +67,14 @@ class Stopwatch:
         def run(planes: U8) -> Detections:
             began = self.clock.now_ns()
             due = self._due.pop(id(planes), began)
-            self.windows.append(began - max(due, self._free_ns))
+            waited = began - max(due, self._free_ns)
+            self.windows.append(waited)
             found = screen(planes)
             self._free_ns = self.clock.now_ns()
-            self.engine.append(self._free_ns - began)
-            self._ended[id(found)] = self._free_ns
+            took = self._free_ns - began
+            self.engine.append(took)
+            around = 0 if self.work_ns is None else took - self.work_ns
+            self._ended[id(found)] = self._free_ns, waited + around
             return found
 
         return run
@@ -84,8 +93,9 @@ class Stopwatch:
             self.strips.append(late)
             self._cause_ns = clock_ns - late
         elif isinstance(event, WindowDone):
-            self._cause_ns = self._ended.pop(id(event.detections), clock_ns)
+            self._cause_ns, before = self._ended.pop(id(event.detections), (clock_ns, 0))
             self.answers.append(clock_ns - self._cause_ns)
+            self.overheads.append(before + self.answers[-1])
         elif isinstance(event, Tick) and wake_ns is not None and now_ns >= wake_ns:
             self.wakes.append(now_ns - wake_ns)
 
@@ -95,22 +105,18 @@ class Stopwatch:
             if isinstance(action, RunWindow):
                 self._due[id(action.planes)] = self._cause_ns
 
-    def overhead_ns(self) -> list[int]:
-        """What the lane added to each window: before the engine and behind it."""
-        return [before + behind for before, behind in zip(self.windows, self.answers, strict=False)]
-
 
 class TimedCore(LaneCore):
     """A lane's core whose events are booked.
 
     Args:
-        flat_field: The correction of the detector.
+        correction: Of the detector, or of each of its views.
         config: The set-up.
         watch: The books.
     """
 
-    def __init__(self, flat_field: FlatField, config: LaneConfig, watch: Stopwatch) -> None:
-        super().__init__(flat_field, config)
+    def __init__(self, correction: Corrections, config: LaneConfig, watch: Stopwatch) -> None:
+        super().__init__(correction, config)
         self._watch = watch
 
     def handle(self, event: Event, now_ns: int) -> tuple[Action, ...]:

@@ -43,8 +43,44 @@ def test_a_window_and_its_answer_are_followed_from_the_strip_to_the_decision() -
     assert watch.engine == [40 * MS]
     assert watch.answers == [5 * MS]
     assert watch.decisions == [6 * MS]
-    assert watch.overhead_ns() == [10 * MS]
+    assert watch.overheads == [10 * MS]
     assert watch.latencies == [51 * MS]
+
+
+def test_what_a_call_takes_beyond_the_engine_s_own_time_is_added_too() -> None:
+    clock = VirtualClock(0)
+    watch = Stopwatch(clock, work_ns=40 * MS)
+
+    def engine(planes: U8) -> Detections:
+        clock.sleep_ns(43 * MS)
+        return Detections.empty()
+
+    watch.handling(StripArrived(strip(0)), 0, None)
+    watch.ordered([RunWindow(1, 0, 0, PLANES)])
+    found = watch.timed(engine)(PLANES)
+    clock.sleep_ns(2 * MS)
+    watch.handling(WindowDone(1, 0, found), 45 * MS, None)
+    assert watch.engine == [43 * MS]
+    assert watch.overheads == [5 * MS]
+
+
+def test_lanes_on_one_engine_have_their_own_windows_in_their_books() -> None:
+    clock = VirtualClock(0)
+    first, second = Stopwatch(clock), Stopwatch(clock)
+    second.share(first)
+    screen = first.timed(lambda planes: Detections.empty())
+    mine, other = PLANES.copy(), PLANES.copy()
+    first.handling(StripArrived(strip(0)), 0, None)
+    first.ordered([RunWindow(1, 0, 0, mine)])
+    second.handling(StripArrived(strip(0)), 0, None)
+    second.ordered([RunWindow(1, 0, 0, other)])
+    clock.sleep_ns(3 * MS)
+    found = screen(mine)
+    clock.sleep_ns(1 * MS)
+    others = screen(other)  # waited for the engine's first window, and a millisecond more
+    second.handling(WindowDone(1, 0, others), 4 * MS, None)
+    first.handling(WindowDone(1, 0, found), 4 * MS, None)
+    assert (first.overheads, second.overheads) == ([4 * MS], [1 * MS])
 
 
 def test_waiting_for_an_engine_that_works_is_not_the_lanes() -> None:
