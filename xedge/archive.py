@@ -10,6 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,17 @@ LARGEST_CONTENT: Final = 512 * 2**20
 MOST_MEMBERS: Final = 64
 
 
+_OTHER_KINDS: Final = MappingProxyType(
+    {
+        # A protobuf whose fields are ir_version, and then a producer, a graph or the opsets.
+        "an ONNX graph": re.compile(rb"\x08[\x01-\x7f][\x12\x1a\x3a\x42]"),
+        # A zip whose first member is torch's pickle, in a folder.
+        "a checkpoint": re.compile(rb"PK\x03\x04.{26}[^/]{1,255}/data\.pkl", re.DOTALL),
+    }
+)
+"""How other files that models come in begin."""
+
+
 def corrupt(found: str) -> BundleError:
     """The error for a bundle that was changed or cut short."""
     return BundleError(
@@ -30,6 +42,22 @@ def corrupt(found: str) -> BundleError:
         found=found,
         remedy="Get the bundle again from where it came, or export it again",
     )
+
+
+def refuse_other_kinds(content: bytes) -> None:
+    """Nothing, when a file does not begin as those of other kinds do.
+
+    Raises:
+        BundleError: When it does; the message names the kind.
+    """
+    for kind, beginning in _OTHER_KINDS.items():
+        if beginning.match(content):
+            raise BundleError(
+                "this is no bundle",
+                expected="a .xedge file",
+                found=kind,
+                remedy="`xedge export CHECKPOINT -o FILE.xedge` makes a bundle of a checkpoint",
+            )
 
 
 def pack(members: Mapping[str, bytes]) -> bytes:

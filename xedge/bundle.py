@@ -25,17 +25,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from xedge import signing
-from xedge.archive import corrupt, npy, pack, read_npy, unpack
+from xedge.archive import corrupt, npy, pack, read_npy, refuse_other_kinds, unpack
 from xedge.errors import BundleError, SignatureError
+from xedge.quiet import Quiet
 from xedge.spec import ModelSpec, fits
 from xedge.types import U16
 
@@ -50,16 +50,6 @@ _MEMBER = re.compile(
     r"signature|manifest\.json|recipe\.toml|LICENCE|golden/(low|high)\.npy"
     r"|model/[a-z0-9-]+\.onnx|golden/[a-z0-9-]+/(boxes|scores|labels|maps)\.npy"
 )
-
-_OTHER_KINDS: Final = MappingProxyType(
-    {
-        # A protobuf whose fields are ir_version, and then a producer, a graph or the opsets.
-        "an ONNX graph": re.compile(rb"\x08[\x01-\x7f][\x12\x1a\x3a\x42]"),
-        # A zip whose first member is torch's pickle, in a folder.
-        "a checkpoint": re.compile(rb"PK\x03\x04.{26}[^/]{1,255}/data\.pkl", re.DOTALL),
-    }
-)
-"""How other files that models come in begin."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +78,13 @@ class Variant:
         model: The ONNX file.
         golden: The outputs that `ModelSpec.outputs` names, for the golden input.
         tolerance: How far an engine's answer may be from that.
+        quiet: How low the first pass must score for a window to stop there.
     """
 
     model: bytes
     golden: Mapping[str, npt.NDArray[Any]]
     tolerance: Tolerance = Tolerance()
+    quiet: tuple[Quiet, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +191,8 @@ def write_bundle(
         "parents": spec.parents,
         "measured": dict(measured or {}),
         "variants": {
-            name: {"tolerance": {"score": v.tolerance.score, "iou": v.tolerance.iou}}
+            name: {"tolerance": asdict(v.tolerance)}
+            | ({"quiet": [asdict(one) for one in v.quiet]} if v.quiet else {})
             for name, v in variants.items()
         },
         "members": {
@@ -302,14 +295,7 @@ def _read(path: Path) -> bytes:
 
 def parse_bundle(content: bytes, public_key: bytes | None = None) -> Bundle:
     """The bundle in the bytes of a ``.xedge`` file; see `open_bundle`."""
-    for kind, beginning in _OTHER_KINDS.items():
-        if beginning.match(content):
-            raise BundleError(
-                "this is no bundle",
-                expected="a .xedge file",
-                found=kind,
-                remedy="`xedge export CHECKPOINT -o FILE.xedge` makes a bundle of a checkpoint",
-            )
+    refuse_other_kinds(content)
     members = unpack(content, _MEMBER)
     head = members.pop(_MANIFEST, None)
     if head is None or len(head) > LARGEST_MANIFEST:
@@ -329,6 +315,7 @@ def parse_bundle(content: bytes, public_key: bytes | None = None) -> Bundle:
                     for output, (dtype, _) in spec.outputs.items()
                 },
                 tolerance=Tolerance(**record["tolerance"]),
+                quiet=tuple(Quiet(**one) for one in record.get("quiet", ())),
             )
             for name, record in manifest["variants"].items()
         }

@@ -18,6 +18,7 @@ from xedge.bundle import Bundle, open_bundle
 from xedge.encode import AIR
 from xedge.engines.base import Engine
 from xedge.engines.deploy import load_variant
+from xedge.engines.two_stage import TwoStage
 from xedge.errors import ConfigError, ImageError, LineError
 from xedge.pictures import ColourPicture, DualEnergyPicture, read_picture
 from xedge.postprocess import check_contract, detections
@@ -63,6 +64,7 @@ class Detector:
             raise ConfigError("a score threshold cannot be used", expected="0..1",
                               found=str(threshold))  # fmt: skip
         self._engine, self._spec, self._threshold = engine, spec, threshold
+        self._stopped = 0
         # At most half of a window, or there would be more overlap than progress.
         overlap = min(WindowPlan.overlap // spec.binning, spec.height // 2) * spec.binning
         self._plan = WindowPlan.for_model(spec, overlap)
@@ -90,6 +92,8 @@ class Detector:
         """
         h, w = self._check_planes(planes)
         outputs = self._engine.run({"planes": _padded(planes, self._spec)})
+        if isinstance(self._engine, TwoStage) and self._engine.score < self._engine.below:
+            self._stopped += 1
         return detections(outputs, self._spec, h, w, self._threshold)
 
     def detect_scan(self, low: U16, high: U16) -> Detections:
@@ -138,6 +142,11 @@ class Detector:
         if isinstance(image, ColourPicture):
             return self._detect_colour(image, pixel_mm)
         return self.detect_scan(image.low, image.high)
+
+    @property
+    def stopped(self) -> int:
+        """Windows so far that stopped after the first pass."""
+        return self._stopped
 
     def close(self) -> None:
         """Free the engine; safe to call twice."""
@@ -229,6 +238,8 @@ def open_detector(
     *,
     variant: str = "auto",
     score_threshold: float | None = None,
+    least: float | None = None,
+    refine_all: bool = False,
 ) -> Detector:
     """A detector that is ready; use it in a ``with`` statement.
 
@@ -243,6 +254,11 @@ def open_detector(
         variant: Which graph of the bundle to load; ``auto`` takes what `xedge compile` chose for
             the bundle and the engine on this machine, and ``fp32`` where it was not run.
         score_threshold: Detections with a lower score are dropped; None takes the model's own.
+        least: Score of the least detection that is wanted of every window; None takes the score
+            threshold. Whoever asks for alarms alone names their score: the first pass shows of
+            most windows that they hold no alarm (docs/adr/0019), and what is below is then
+            missing in those.
+        refine_all: True refines every window, whatever the bundle says of quiet ones.
 
     Raises:
         BundleError: When the bundle is missing or cannot be used.
@@ -250,7 +266,9 @@ def open_detector(
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     if isinstance(engine, str):
-        engine = load_variant(opened, engine, threads, variant)
+        if least is None:
+            least = opened.spec.score_threshold if score_threshold is None else score_threshold
+        engine = load_variant(opened, engine, threads, variant, None if refine_all else least)
     try:
         return Detector(engine, opened.spec, score_threshold)
     except Exception:

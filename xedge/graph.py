@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from xedge import wire
 from xedge.errors import BundleError
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-_DTYPES: Final[Mapping[int, str]] = MappingProxyType(
+DTYPES: Final[Mapping[int, str]] = MappingProxyType(
     {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
      9: "bool", 10: "float16", 11: "float64", 16: "bfloat16"}
 )  # fmt: skip
@@ -184,14 +183,14 @@ def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
     Raises:
         BundleError: When it is no sound ONNX file.
     """
-    more = b"".join(_field(12, _field(1, name.encode())) for name in names)
+    more = b"".join(wire.field(12, wire.field(1, name.encode())) for name in names)
     parts = []
     try:
-        for number, kind, value in _fields(memoryview(model)):
+        for number, kind, value in wire.fields(memoryview(model)):
             body = bytes(value) if isinstance(value, memoryview) else value
             if number == 7 and isinstance(body, bytes):
                 body += more
-            parts.append(_field(number, body, kind))
+            parts.append(wire.field(number, body, kind))
     except (ValueError, IndexError) as error:
         raise BundleError("the model cannot be read", expected="an ONNX file",
                           found=str(error)) from error  # fmt: skip
@@ -202,26 +201,26 @@ def _model(data: memoryview) -> Graph:
     numbers = {1: 0}
     opset, graph = 0, None
     metadata = {}
-    for number, _, value in _fields(data):
+    for number, _, value in wire.fields(data):
         if isinstance(value, int):
             numbers[number] = value
         elif number == 7:
             graph = value
         elif number == 8:
-            entry = _values(value)
-            if not _text(entry.get(1, [])):
-                opset = _number(entry.get(2, []))
+            entry = wire.values(value)
+            if not wire.text(entry.get(1, [])):
+                opset = wire.number(entry.get(2, []))
         elif number == 14:
-            entry = _values(value)
-            metadata[_text(entry[1])] = _text(entry[2])
+            entry = wire.values(value)
+            metadata[wire.text(entry[1])] = wire.text(entry[2])
     if graph is None or not numbers[1]:
         raise ValueError("no graph inside")
-    parts = _values(graph)
-    weights = dict(map(_weight, _messages(parts.get(5, []))))
+    parts = wire.values(graph)
+    weights = dict(map(_weight, wire.messages(parts.get(5, []))))
     return Graph(
         opset=opset,
         ir_version=numbers[1],
-        nodes=tuple(map(_node, _messages(parts.get(1, [])))),
+        nodes=tuple(map(node_of, wire.messages(parts.get(1, [])))),
         weights=weights,
         inputs=_names(parts.get(11, [])),
         outputs=_names(parts.get(12, [])),
@@ -229,103 +228,26 @@ def _model(data: memoryview) -> Graph:
     )
 
 
-def _node(message: memoryview) -> Node:
-    entry = _values(message)
+def node_of(message: memoryview) -> Node:
+    """A node of an ONNX file: a message of field 1 of its graph."""
+    entry = wire.values(message)
     return Node(
-        name=_text(entry.get(3, [])),
-        operator=_text(entry.get(4, [])),
-        inputs=tuple(_text([value]) for value in entry.get(1, [])),
-        outputs=tuple(_text([value]) for value in entry.get(2, [])),
+        name=wire.text(entry.get(3, [])),
+        operator=wire.text(entry.get(4, [])),
+        inputs=tuple(wire.text([value]) for value in entry.get(1, [])),
+        outputs=tuple(wire.text([value]) for value in entry.get(2, [])),
     )
 
 
 def _weight(message: memoryview) -> tuple[str, Weight]:
-    entry = _values(message)
+    entry = wire.values(message)
     count = 1
     for value in entry.get(1, []):
-        for side in [value] if isinstance(value, int) else _varints(value):
+        for side in [value] if isinstance(value, int) else wire.varints(value):
             count *= side
-    dtype = _DTYPES.get(_number(entry.get(2, [])), "other")
-    return _text(entry.get(8, [])), Weight(dtype, count)
+    dtype = DTYPES.get(wire.number(entry.get(2, [])), "other")
+    return wire.text(entry.get(8, [])), Weight(dtype, count)
 
 
 def _names(values: list[int | memoryview]) -> tuple[str, ...]:
-    return tuple(_text(_values(message).get(1, [])) for message in _messages(values))
-
-
-def _messages(values: list[int | memoryview]) -> list[memoryview]:
-    return [value for value in values if isinstance(value, memoryview)]
-
-
-def _text(values: list[int | memoryview]) -> str:
-    """The last of the values as text; empty without one."""
-    found = _messages(values)
-    return bytes(found[-1]).decode() if found else ""
-
-
-def _number(values: list[int | memoryview]) -> int:
-    found = [value for value in values if isinstance(value, int)]
-    return found[-1] if found else 0
-
-
-def _values(message: memoryview) -> dict[int, list[int | memoryview]]:
-    """Values of a message by field number."""
-    found: dict[int, list[int | memoryview]] = {}
-    for number, _, value in _fields(message):
-        found.setdefault(number, []).append(value)
-    return found
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    """Number, wire type and value of each field of a message."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, at = _varint(data, at)
-            yield number, kind, value
-            continue
-        if kind == _BYTES:
-            size, at = _varint(data, at)
-        elif kind in (_FIXED32, _FIXED64):
-            size = 4 if kind == _FIXED32 else 8
-        else:
-            raise ValueError(f"a field of wire type {kind}")
-        if not number or size > len(data) - at:
-            raise ValueError("a field that reaches beyond its message")
-        yield number, kind, data[at : at + size]
-        at += size
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError("a number of more than ten bytes")
-
-
-def _varints(data: memoryview) -> Iterator[int]:
-    at = 0
-    while at < len(data):
-        value, at = _varint(data, at)
-        yield value
-
-
-def _encoded(value: int) -> bytes:
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])
-
-
-def _field(number: int, value: int | bytes, kind: int = _BYTES) -> bytes:
-    head = _encoded(number << 3 | kind)
-    if isinstance(value, int):
-        return head + _encoded(value)
-    return head + (_encoded(len(value)) if kind == _BYTES else b"") + value
+    return tuple(wire.text(wire.values(message).get(1, [])) for message in wire.messages(values))

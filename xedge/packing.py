@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from xedge.errors import BundleError, ExportError
 from xedge.golden import TOLERANCES, golden_planes
 from xedge.graph import read_graph
 from xedge.postprocess import check_answer, check_contract, class_scores, detections
+from xedge.quiet import Quiet
 from xedge.sim.bags import BagConfig, generate_bag
 from xedge.sim.correction import flat_field
 from xedge.sim.physics import ScannerModel
@@ -135,6 +137,7 @@ def pack_bundle(
     measured: Mapping[str, Any] | None = None,
     counts: tuple[U16, U16] | None = None,
     sure: float | None = None,
+    quiet: Mapping[str, Sequence[Quiet]] = MappingProxyType({}),
     private_key: bytes | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> str:
@@ -153,6 +156,7 @@ def pack_bundle(
         measured: What was measured of the model.
         counts: Corrected low and high counts of the golden window; None simulates them.
         sure: See `golden_counts`.
+        quiet: Name of a variant to when its windows stop after the first pass.
         private_key: 32 raw bytes of an Ed25519 key to sign with.
         advance: Called after each simulated bag.
 
@@ -178,7 +182,8 @@ def pack_bundle(
         for name, engine in engines.items():
             answer = engine.run({"planes": planes})
             check_answer(answer, spec)
-            variants[name] = Variant(models[name], answer, TOLERANCES[type_of(name)])
+            limit, stated = TOLERANCES[type_of(name)], tuple(quiet.get(name, ()))
+            variants[name] = Variant(models[name], answer, limit, stated)
     return write_bundle(
         path,
         spec=spec,

@@ -313,6 +313,7 @@ def _pack(
         recipe=source.recipe,
         measured={**source.measured, "calibration": dict(record)} if record else source.measured,
         counts=(source.golden_low, source.golden_high),
+        quiet={name: v.quiet for name, v in source.variants.items() if name not in models},
     )
 
 

@@ -2,14 +2,18 @@
 
 import datetime
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from xedge.bundle import Variant, write_bundle
+from xedge.bundle import Variant, open_bundle, write_bundle
 from xedge.encode import dual_energy_planes
 from xedge.engines.fake import FakeEngine
+from xedge.packing import pack_bundle
+from xedge.quiet import Quiet
 from xedge.spec import Channels, ModelSpec
 from xedge.types import AIR_COUNTS, U8, Detections
 
@@ -155,4 +159,87 @@ def tiny_bundle(tiny_parts: dict[str, object], tmp_path_factory: pytest.TempPath
     """A bundle of `tiny_onnx`, unsigned."""
     path = tmp_path_factory.mktemp("bundle") / "tiny.xedge"
     write_bundle(path, **tiny_parts)  # type: ignore[arg-type]
+    return path
+
+
+LABEL_AWARE = """
+<ir_version: 10, opset_import: ["" : 20]>
+la (uint8[1, 3, 32, 32] planes) => (float[1, 8, 4] boxes, float[1, 8] scores, int32[1, 8] labels)
+<float full = {255}, float one = {1}, float zero = {0}, int64[2] flat = {1, 2048}, int64[1] k = {8},
+ int32 pixels = {1024}, int32 side = {32}, float size = {6}, int64[1] last = {2},
+ float[4, 3, 1, 1] mix = {0, 1, 0,  0, 0.5, 0,  0, -1, 0,  0, 0.2, 0},
+ float[2, 4, 1, 1] predict = {8, 0, 0, 0,  0, 9, 1, 1}, float[2] bias = {-5, -6}>
+{
+    value = Cast <to = 1> (planes)
+    light = Div (value, full)
+    dark = Sub (one, light)
+    x = Conv (dark, mix)
+    above = Greater (x, zero)
+    mask = Cast <to = 1> (above)
+    a = Mul (x, mask)
+    logits = Conv (a, predict, bias)
+    first = Sigmoid (logits)
+    mean = ReduceMean (first)
+    w = Where (above, mean, zero)
+    wx = Mul (w, x)
+    moved = Add (x, wx)
+    b = Relu (moved)
+    again = Conv (b, predict, bias)
+    second = Sigmoid (again)
+    row = Reshape (second, flat)
+    scores, where = TopK (row, k)
+    index = Cast <to = 6> (where)
+    labels = Div (index, pixels)
+    start = Mul (labels, pixels)
+    place = Sub (index, start)
+    line = Div (place, side)
+    line_start = Mul (line, side)
+    column = Sub (place, line_start)
+    x1 = Cast <to = 1> (column)
+    y1 = Cast <to = 1> (line)
+    x2 = Add (x1, size)
+    y2 = Add (y1, size)
+    x1_ = Unsqueeze (x1, last)
+    y1_ = Unsqueeze (y1, last)
+    x2_ = Unsqueeze (x2, last)
+    y2_ = Unsqueeze (y2, last)
+    boxes = Concat <axis = 2> (x1_, y1_, x2_, y2_)
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def label_aware_onnx() -> bytes:
+    """A model of `tiny_spec` with a step like LA's on one level; air scores 0.01 in it.
+
+    x' = (1 + w) x with w the mean first-pass score where x is above 0; nothing of the second pass
+    is computed before the first one has ended.
+    """
+    onnx = pytest.importorskip("onnx", reason="onnx (extra `export`) makes the test's model")
+    model = onnx.shape_inference.infer_shapes(onnx.parser.parse_model(LABEL_AWARE))
+    for node in model.graph.node:
+        scope = "P3/label_aware/" if node.output[0] in {"logits", "first", "moved", "w"} else ""
+        node.name = f"{scope}{node.op_type}_{node.output[0]}"
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def quiet_bundle(
+    label_aware_onnx: bytes,
+    tiny_parts: dict[str, Any],
+    tiny_spec: ModelSpec,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A bundle of `label_aware_onnx`: at a first-pass score below 0.2 a window stops."""
+    pytest.importorskip("onnxruntime", reason="its answer is the golden one")
+    path = tmp_path_factory.mktemp("quiet") / "quiet.xedge"
+    counts = (tiny_parts["golden_low"], tiny_parts["golden_high"])
+    parts = {name: tiny_parts[name] for name in ("licence", "created")}
+    pack_bundle(path, {"fp32": label_aware_onnx}, tiny_spec, counts=counts, **parts)
+    whole = open_bundle(path)
+    stated = (Quiet(keeps=0.3, below=0.15), Quiet(keeps=0.5, below=0.2))
+    variants = {"fp32": replace(whole.variant(), quiet=stated)}
+    write_bundle(path, spec=tiny_spec, variants=variants, golden_low=counts[0],
+                 golden_high=counts[1], **parts)  # fmt: skip
     return path

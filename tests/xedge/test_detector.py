@@ -1,5 +1,7 @@
 """The detector: padding, windows, pictures, and what a broken engine gets."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -270,3 +272,23 @@ class TestOpen:
         monkeypatch.setitem(__import__("sys").modules, "openvino", None)
         with pytest.raises(EngineNotInstalled, match=r"xedge\[openvino\]"):
             xedge.open_detector(tiny_bundle, "openvino")
+
+
+def test_quiet_windows_stop_and_are_counted(quiet_bundle: Path) -> None:
+    """At the model's own threshold of 0.3 they stop below 0.15, for alarms at 0.5 below 0.2."""
+    pytest.importorskip("onnxruntime")
+    # x = 105 / 255 and a logit of 8 x - 5: a first-pass score of 0.154.
+    between = np.full((3, 32, 32), 150, np.uint8)
+    with xedge.open_detector(quiet_bundle, "onnxruntime", 1, score_threshold=0.0) as whole:
+        assert len(whole.detect_window(between))
+    for least, stopped in ((None, 0), (0.5, 1)):
+        with xedge.open_detector(quiet_bundle, "onnxruntime", 1, least=least) as detector:
+            detector.detect_window(between)
+            assert detector.stopped == stopped
+            detector.detect_window(np.full((3, 32, 32), 240, np.uint8))
+            assert detector.stopped == stopped + 1
+            assert len(detector.detect_window(np.zeros((3, 32, 32), np.uint8)))
+            assert detector.stopped == stopped + 1
+    with xedge.open_detector(quiet_bundle, "onnxruntime", 1, least=0.5, refine_all=True) as all_:
+        all_.detect_window(between)
+        assert all_.stopped == 0

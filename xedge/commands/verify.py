@@ -21,7 +21,9 @@ from xedge.commands.bundle_options import require_signature
 from xedge.commands.retained import share_retained, updates, worded
 from xedge.engines.build import Building
 from xedge.engines.cache import EngineCache
-from xedge.engines.deploy import tolerance
+from xedge.engines.chosen import Chosen
+from xedge.engines.deploy import load_graph, tolerance
+from xedge.engines.deploy import verify as verify_engine
 from xedge.errors import EngineCacheError, EngineError, EngineLoadError
 from xedge.golden import compare_golden, golden_planes
 from xedge.graph import read_graph
@@ -50,7 +52,9 @@ class Check:
         flip_rate: Share of what alarms on one side that does not on the other.
         la_update_retained: Share of the label-aware update that is there when the next layer
             reads it, of that of fp32 on the reference engine.
-        passed: Whether the engine reproduces the golden answer.
+        stops: Whether in two stages it reproduces the golden answer too, and stops at a window
+            of air.
+        passed: Whether the engine reproduces the golden answer, and stops where it should.
         reasons: Of each value that is None, or of a check that did not pass, why.
     """
 
@@ -61,6 +65,7 @@ class Check:
     max_box_px: float | None = None
     flip_rate: float | None = None
     la_update_retained: float | None = None
+    stops: bool | None = None
     passed: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -147,7 +152,8 @@ def _check(
             check_contract(engine, bundle.spec)
             found = compare_golden(bundle, engine, variant, limit)
     except EngineError as error:
-        missing = ("arithmetic", "max_abs_score", "max_box_px", "flip_rate", "la_update_retained")
+        missing = ("arithmetic", "max_abs_score", "max_box_px", "flip_rate", "la_update_retained",
+                   "stops")  # fmt: skip
         return dataclasses.replace(base, reasons=dict.fromkeys((*missing, "passed"), str(error)))
     reasons = {}
     if found.box_error is None:
@@ -165,6 +171,7 @@ def _check(
             + (f"; maps are off by {found.map_error:.2g}" if found.map_error else "")
         )
     types = _arithmetic(model, name, threads, reasons)
+    stops = _stops(bundle, name, variant, threads, reasons)
     return dataclasses.replace(
         base,
         arithmetic=worded(types) if types else None,
@@ -172,7 +179,8 @@ def _check(
         max_box_px=found.box_error,
         flip_rate=found.flips,
         la_update_retained=_retained(bundle, name, variant, threads, reference, types, reasons),
-        passed=passed,
+        stops=stops,
+        passed=passed and stops is not False,
         reasons=reasons,
     )
 
@@ -183,6 +191,25 @@ def _kept() -> Building | None:
         return Building(EngineCache())
     except EngineCacheError:
         return None
+
+
+def _stops(
+    bundle: Bundle, name: str, variant: str, threads: int | None, reasons: dict[str, str]
+) -> bool | None:
+    """Whether the variant in two stages passes; None where the bundle does not say when to stop."""
+    stated = bundle.variant(variant).quiet
+    if not stated:
+        reasons["stops"] = "the bundle does not say which windows are quiet"
+        return None
+    chosen = Chosen(name, variant, variant)
+    try:
+        how = _kept() or Building()
+        with closing(load_graph(bundle, chosen, threads, how, stated[0].keeps)) as engine:
+            verify_engine(bundle, chosen, engine)
+    except EngineError as error:
+        reasons["stops"] = str(error)
+        return False
+    return True
 
 
 def _arithmetic(
@@ -261,6 +288,7 @@ def verify(
       max_box_px           largest difference of a box's coordinate, pixels
       flip_rate            share of what alarms on one side only
       la_update_retained   share of the label-aware update that the next layer sees
+      stops                in two stages the same answer, and air stops after the first
       passed               within the variant's tolerance
       reasons              of each null, and of a check that failed, why
 
@@ -285,13 +313,15 @@ def verify(
 
 def _print(checks: Sequence[Check]) -> None:
     table = Table("variant", "engine", "", "computed in", "score off by", "box off by, px",
-                  "flips", "LA update kept", box=None, padding=(0, 2, 0, 0))  # fmt: skip
+                  "flips", "LA update kept", "air stops", box=None,
+                  padding=(0, 2, 0, 0))  # fmt: skip
     for check in checks:
         table.add_row(
             check.precision, check.engine, "passed" if check.passed else "FAILED",
             check.arithmetic or "-", _number(check.max_abs_score, ".1e"),
             _number(check.max_box_px, ".3g"), _number(check.flip_rate, ".1%"),
             _number(check.la_update_retained, ".1%"),
+            "-" if check.stops is None else "yes" if check.stops else "NO",
         )  # fmt: skip
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:

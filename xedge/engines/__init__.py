@@ -20,15 +20,16 @@ for.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
 
 from xedge.engines.base import Engine, TellsArithmetic, TensorSpec
-from xedge.engines.build import Building, PlanBackEnd, load_built
+from xedge.engines.build import Building, Join, PlanBackEnd, joined, load_built_joined, only
 from xedge.errors import EngineError, EngineLoadError, EngineNotInstalled
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "available",
     "fingerprint",
     "load",
+    "load_joined",
     "usable",
 ]
 
@@ -136,12 +138,38 @@ def load(
         EngineLoadError: When the name is unknown, or the library refuses the model.
         EngineCacheError: When others could have written to where engines are kept.
     """
+    content = model if isinstance(model, bytes) else _read(model)
+    return load_joined((content,), name, threads, building, only)
+
+
+def load_joined(
+    models: Sequence[bytes],
+    name: str,
+    threads: int | None,
+    building: Building | None,
+    join: Join,
+) -> Engine:
+    """One engine of several models, as `load` of one.
+
+    Args:
+        models: ONNX files.
+        name: As in `load`.
+        threads: Threads of one run, of each.
+        building: As in `load`; what must be passed is passed by the engine of them all.
+        join: Makes one engine of theirs.
+
+    Raises:
+        EngineError: As `load` says, or as ``join`` does.
+    """
     if threads is not None and threads < 1:
         raise EngineLoadError(
             "an engine cannot run on so few threads", expected="1 or more", found=str(threads)
         )
-    content = model if isinstance(model, bytes) else _read(model)
-    return _load(content, usable()[0] if name == "auto" else name, threads, building)
+    name = usable()[0] if name == "auto" else name
+    back_end = _back_end(name)
+    if building is None or not isinstance(back_end, PlanBackEnd):
+        return joined((functools.partial(back_end.load, m, threads) for m in models), join)
+    return load_built_joined(back_end, name, models, threads, building, join)
 
 
 def usable(name: str = "auto") -> tuple[str, str]:
@@ -176,13 +204,6 @@ def arithmetic(model: bytes, name: str, threads: int | None = None) -> dict[str,
     if not isinstance(back_end, TellsArithmetic):
         return None
     return dict(back_end.arithmetic(model, threads))
-
-
-def _load(model: bytes, name: str, threads: int | None, building: Building | None) -> Engine:
-    back_end = _back_end(name)
-    if building is None or not isinstance(back_end, PlanBackEnd):
-        return back_end.load(model, threads)
-    return load_built(back_end, name, model, threads, building)
 
 
 def _back_end(name: str) -> _BackEnd:

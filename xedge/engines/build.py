@@ -10,8 +10,9 @@ accepted, and what cannot be opened (cut short, another driver) is built again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -90,37 +91,82 @@ def plan_facts(
     return {"kind": "plan", "engine": name, "model": sha256, **back_end.facts(threads)}
 
 
+Join: TypeAlias = Callable[[Sequence[Engine]], Engine]
+"""Makes one engine of those of several models; it closes what it was given when it is closed."""
+
+
 def load_built(
     back_end: PlanBackEnd, name: str, model: bytes, threads: int | None, how: Building
 ) -> Engine:
-    """The engine of a model, opened on the plan that is kept, or else on a new one.
+    """The engine of one model; see `load_built_joined`."""
+    return load_built_joined(back_end, name, (model,), threads, how, only)
 
-    A new plan is kept only when ``how.accept`` was given and passed. That it could not be kept
-    for want of room is no error here: the engine runs, and the next start builds again.
+
+def load_built_joined(
+    back_end: PlanBackEnd,
+    name: str,
+    models: Sequence[bytes],
+    threads: int | None,
+    how: Building,
+    join: Join,
+) -> Engine:
+    """The engine of models, each opened on the plan that is kept, or else on a new one.
+
+    New plans are kept only when ``how.accept`` was given and the engine of them all passed. That
+    they could not be kept for want of room is no error here: the engine runs, and the next start
+    builds again.
 
     Raises:
-        EngineLoadError: When the library refuses the model.
+        EngineLoadError: When the library refuses a model.
         EngineCacheError: When others could have written to the cache.
         EngineError: What ``how.accept`` raised; the engine is closed then.
     """
     cache = how.cache
     if cache is None:
-        return _accepted(back_end.load(model, threads), how.accept)
-    facts = plan_facts(back_end, name, model, threads)
-    plan = None if how.rebuild else cache.get(facts)
-    if plan is not None:
-        try:
-            return back_end.open(plan, threads, cache)
-        except EngineLoadError:
-            cache.drop(facts)  # sound on disk, and yet not of this driver: build again
-    plan = back_end.build(model, threads, cache, how.progress)
-    engine = _accepted(back_end.open(plan, threads, cache), how.accept)
+        whole = joined((functools.partial(back_end.load, m, threads) for m in models), join)
+        return _accepted(whole, how.accept)
+    fresh: list[tuple[dict[str, str], bytes]] = []
+
+    def opened(model: bytes) -> Engine:
+        facts = plan_facts(back_end, name, model, threads)
+        plan = None if how.rebuild else cache.get(facts)
+        if plan is not None:
+            try:
+                return back_end.open(plan, threads, cache)
+            except EngineLoadError:
+                cache.drop(facts)  # sound on disk, and yet not of this driver: build again
+        plan = back_end.build(model, threads, cache, how.progress)
+        fresh.append((facts, plan))
+        return back_end.open(plan, threads, cache)
+
+    engine = joined((functools.partial(opened, m) for m in models), join)
+    if fresh:
+        engine = _accepted(engine, how.accept)
     if how.accept is not None:
         try:
-            cache.put(facts, plan)
+            for facts, plan in fresh:
+                cache.put(facts, plan)
         except EngineCacheError:
             EngineCache(cache.folder)  # a folder that cannot be trusted raises again
     return engine
+
+
+def only(engines: Sequence[Engine]) -> Engine:
+    """The engine of the only model: the join of one."""
+    (engine,) = engines
+    return engine
+
+
+def joined(loads: Iterable[Callable[[], Engine]], join: Join) -> Engine:
+    """One engine of several; those that were loaded are closed where something fails."""
+    engines: list[Engine] = []
+    try:
+        engines.extend(load() for load in loads)
+        return join(engines)
+    except BaseException:
+        for engine in engines:
+            engine.close()
+        raise
 
 
 def _accepted(engine: Engine, accept: Accept | None) -> Engine:

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+
 from xedge import engines
 from xedge.bundle import Bundle, Tolerance
 from xedge.engines.base import Engine
@@ -19,9 +21,13 @@ from xedge.engines.build import Building, Progress, silent
 from xedge.engines.cache import EngineCache
 from xedge.engines.choose import Candidate, Choice, fastest_accepted
 from xedge.engines.chosen import Chosen, recall, remember
-from xedge.errors import ConfigError, EngineCacheError
+from xedge.engines.stages import in_two
+from xedge.engines.two_stage import TwoStage
+from xedge.errors import ConfigError, EngineCacheError, EngineRunError
 from xedge.golden import TOLERANCES, golden_planes, verify_golden
 from xedge.postprocess import check_contract
+from xedge.quiet import below_for
+from xedge.types import AIR_COUNTS
 
 PRECISIONS: Final = ("int8", "fp16", "fp32")
 """Precisions of a bundle's variants, lowest first; ``int8-anything`` is one of int8."""
@@ -41,7 +47,11 @@ def precision_of(variant: str) -> str:
 
 
 def load_variant(
-    bundle: Bundle, engine: str = "auto", threads: int | None = None, variant: str = "auto"
+    bundle: Bundle,
+    engine: str = "auto",
+    threads: int | None = None,
+    variant: str = "auto",
+    least: float | None = None,
 ) -> Engine:
     """A graph of a bundle in an engine, from the user's cache where it was built before.
 
@@ -50,17 +60,24 @@ def load_variant(
         engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
         threads: Threads of one run; None for every physical core.
         variant: Which graph; ``auto`` takes what was chosen by `compile_bundle`, else ``fp32``.
+        least: Score of the least detection that is wanted. A window that the bundle says holds
+            none stops after the first pass (`TwoStage`), and is answered as one that holds
+            nothing. None refines every window.
 
     Raises:
         EngineError: When the engine is not installed, refuses the model, or was built anew and
             does not reproduce the golden answer.
         BundleError: When the bundle has no such variant.
     """
-    return load_chosen(bundle, engine, threads, variant)[0]
+    return load_chosen(bundle, engine, threads, variant, least)[0]
 
 
 def load_chosen(
-    bundle: Bundle, engine: str = "auto", threads: int | None = None, variant: str = "auto"
+    bundle: Bundle,
+    engine: str = "auto",
+    threads: int | None = None,
+    variant: str = "auto",
+    least: float | None = None,
 ) -> tuple[Engine, Chosen]:
     """What `load_variant` returns, and how it was chosen: what `verify` holds it against."""
     name = "fp32" if variant == "auto" else variant
@@ -71,7 +88,7 @@ def load_chosen(
     except EngineCacheError as error:
         warnings.warn(f"engines are not kept: {error}", RuntimeWarning, stacklevel=4)
     chosen = kept or Chosen(engine, name, name)
-    return _load(bundle, chosen, threads, Building(cache)), chosen
+    return _load(bundle, chosen, threads, Building(cache), least), chosen
 
 
 def compile_bundle(
@@ -173,30 +190,102 @@ def _lowered(bundle: Bundle, engine: str, variant: str) -> Chosen | None:
     return Chosen(other, variant, "fp32" if precision == "fp16" else variant)
 
 
-def _load(bundle: Bundle, chosen: Chosen, threads: int | None, how: Building) -> Engine:
+def load_graph(
+    bundle: Bundle, chosen: Chosen, threads: int | None, how: Building, least: float | None = None
+) -> Engine:
+    """A graph of a bundle in an engine: whole, or in two stages where windows may stop.
+
+    Args:
+        bundle: What the graph is from.
+        chosen: Which graph, and in which engine.
+        threads: Threads of one run; None for every physical core.
+        how: How it is built and kept.
+        least: As in `load_variant`.
+
+    Raises:
+        EngineError: When the engine is not installed or refuses the model, or the bundle states
+            when windows stop and its graph has no first pass.
+    """
+    model = bundle.model(chosen.graph)
+    below = below_for(bundle.variant(chosen.variant).quiet, least)
+    if below is None:
+        return engines.load(model, chosen.engine, threads, how)
+    stages = in_two(model, len(bundle.spec.classes))
+
+    def join(loaded: Sequence[Engine]) -> Engine:
+        first, second = loaded
+        return TwoStage(first, second, stages, below)
+
+    both = (stages.first, stages.second)
+    return engines.load_joined(both, chosen.engine, threads, how, join)
+
+
+def _load(
+    bundle: Bundle, chosen: Chosen, threads: int | None, how: Building, least: float | None = None
+) -> Engine:
     how = dataclasses.replace(how, accept=lambda engine: verify(bundle, chosen, engine))
-    return engines.load(bundle.model(chosen.graph), chosen.engine, threads, how)
+    return load_graph(bundle, chosen, threads, how, least)
 
 
 def _verified(bundle: Bundle, chosen: Chosen, threads: int | None, how: Building) -> Engine:
-    """The engine, accepted now: one from the cache may have been accepted long ago."""
-    engine = _load(bundle, chosen, threads, how)
-    try:
-        verify(bundle, chosen, engine)
-    except BaseException:
-        engine.close()
-        raise
+    """The engine, accepted now: one from the cache may have been accepted long ago.
+
+    Where windows may stop, the two stages are built and accepted as well, and closed again.
+    """
+    stated = bundle.variant(chosen.variant).quiet
+    for least in (*(one.keeps for one in stated[:1]), None):
+        engine = _load(bundle, chosen, threads, how, least)
+        try:
+            verify(bundle, chosen, engine)
+        except BaseException:
+            engine.close()
+            raise
+        if least is not None:
+            engine.close()
     return engine
 
 
 def verify(bundle: Bundle, chosen: Chosen, engine: Engine) -> None:
     """Nothing, when an engine keeps the contract and reproduces the bundle's golden answer.
 
+    One of two stages must refine the golden window, and stop at one of air.
+
     Raises:
         EngineError: When it does not.
     """
     check_contract(engine, bundle.spec)
-    verify_golden(bundle, engine, chosen.variant, tolerance(bundle, chosen.engine, chosen.variant))
+    limit = tolerance(bundle, chosen.engine, chosen.variant)
+    if not isinstance(engine, TwoStage):
+        verify_golden(bundle, engine, chosen.variant, limit)
+        return
+    check_stops(bundle, engine)
+    verify_golden(bundle, engine, chosen.variant, limit)
+
+
+def check_stops(bundle: Bundle, engine: TwoStage) -> None:
+    """Nothing, when an engine goes on at the golden window, and stops at one of air.
+
+    Raises:
+        EngineRunError: When it does not.
+    """
+    spec = bundle.spec
+    engine.run({"planes": golden_planes(bundle.golden_low, bundle.golden_high, spec)})
+    if engine.score < engine.below:
+        raise EngineRunError(
+            "the engine stops at the bundle's golden window",
+            expected=f"a first-pass score of {engine.below:g} or more",
+            found=f"{engine.score:g}",
+            remedy="Refine every window, and report this with the output of `xedge doctor`",
+        )
+    air = np.full((spec.binning, spec.binning), AIR_COUNTS, np.uint16)
+    engine.run({"planes": golden_planes(air, air, spec)})
+    if not engine.score < engine.below:
+        raise EngineRunError(
+            "the engine does not stop at a window of air",
+            expected=f"first-pass scores below {engine.below:g}",
+            found=f"{engine.score:g}",
+            remedy="Refine every window, and report this with the output of `xedge doctor`",
+        )
 
 
 def tolerance(bundle: Bundle, engine: str, variant: str) -> Tolerance:

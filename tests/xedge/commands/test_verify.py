@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,12 @@ from xedge.commands.verify import engines_here, verify_bundle
 from xedge.errors import BundleError, EngineLoadError
 from xedge.golden import golden_planes
 from xedge.packing import pack_bundle
+from xedge.quiet import Quiet
 from xedge.spec import Kind
 
 COLUMNS = ["engine", "precision", "arithmetic", "max_abs_score", "max_box_px", "flip_rate",
-           "la_update_retained", "passed", "reasons"]  # fmt: skip
+           "la_update_retained", "stops", "passed", "reasons"]  # fmt: skip
+NOT_STATED = "the bundle does not say which windows are quiet"
 STEP = 2.0**-10
 """|w| of the label-aware step below: half a step of bfloat16 at 1, and a step of float16."""
 
@@ -99,6 +103,7 @@ def test_json_has_every_variant_on_every_engine(tiny_bundle: Path) -> None:
     assert first["reasons"] == {
         "arithmetic": "the library names no convolution and no matrix product that ran",
         "la_update_retained": "the graph has no label-aware step",
+        "stops": NOT_STATED,
     }
     assert done.exit_code == (0 if all(row["passed"] for row in rows) else 1)
 
@@ -114,7 +119,9 @@ def test_what_an_engine_computes_in_and_keeps_of_the_update(pointing: Path) -> N
         if not narrow:
             assert check.la_update_retained == pytest.approx(1, abs=1e-3)
         assert check.flip_rate == 0
-        assert check.reasons == {"max_box_px": "a classifier gives no boxes"}
+        assert check.reasons == {
+            "max_box_px": "a classifier gives no boxes", "stops": NOT_STATED,
+        }  # fmt: skip
 
 
 def test_a_drifted_variant_fails_and_the_exit_code_says_so(tiny_parts, tmp_path: Path) -> None:
@@ -214,3 +221,26 @@ def test_types_in_words() -> None:
     assert worded({"float32": 2, "int8": 50, "float16": 1}) == (
         "int8 (50 layers), float32 (2), float16 (1)"
     )
+
+
+def test_where_windows_may_stop_both_stages_are_held_against_the_golden_answer(
+    quiet_bundle: Path,
+) -> None:
+    for check in verify_bundle(open_bundle(quiet_bundle), usable("onnxruntime", "openvino"),
+                               threads=1):  # fmt: skip
+        assert check.passed
+        assert check.stops
+
+
+def test_a_first_pass_that_never_stops_fails(quiet_bundle: Path, tmp_path: Path) -> None:
+    whole = open_bundle(quiet_bundle)
+    never = (Quiet(keeps=0.5, below=1e-6),)
+    path = tmp_path / "never.xedge"
+    write_bundle(
+        path, spec=whole.spec, variants={"fp32": replace(whole.variant(), quiet=never)},
+        golden_low=whole.golden_low, golden_high=whole.golden_high, licence=whole.licence,
+        created=datetime.date(2026, 11, 25),
+    )  # fmt: skip
+    done = verified(path, "--engine", "onnxruntime")
+    assert done.exit_code == 1
+    assert "the engine does not stop at a window of air" in done.stdout
