@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xedge.lane.config import LaneConfig
-from xedge.scanner.cutter import Lines
+from xedge.scanner.pieces import Lines
 from xedge.scanner.windows import GrowingPlanes
 from xedge.types import I64, U8, U16, Detections, Reason, Scan
 

@@ -40,10 +40,11 @@ from xedge.lane.ledger import Ledger
 from xedge.lane.odometer import LineClock
 from xedge.lane.rescan_watch import RescanWatch
 from xedge.lane.verdict import HOLE_REASON, decide
-from xedge.scanner.cutter import BagBegun, BagCutter, BagEnded, BagLines, GapLines, Lines, Piece
-from xedge.scanner.flatfield import Mask
+from xedge.lane.viewwatch import ViewWatch
+from xedge.scanner.cutter import BagCutter
 from xedge.scanner.health import DetectorHealth
 from xedge.scanner.intake import Admission, Intake, Refusal
+from xedge.scanner.pieces import BagBegun, BagEnded, BagLines, BagUnscanned, GapLines, Lines, Piece
 from xedge.scanner.sidebyside import Corrections, SideBySide
 from xedge.types import Reason, Strip
 
@@ -65,13 +66,13 @@ class LaneCore:
                               config.encoder_period, self._detector)  # fmt: skip
         self._rescan = RescanWatch(self._elements, config, len(self._columns))
         self._cutter = BagCutter(config.cutter, first_bag, self._columns)
+        self._views = ViewWatch(self._cutter, config, len(self._columns))
         self._ledger = Ledger()
         self._queue: deque[Bag] = deque()  # bags without a decision, in their order
         self._scanning: Bag | None = None  # the bag under the beam, decided or not
         self._seam: tuple[Bag | None, frozenset[Reason]] | None = None  # the part in front of it
         self._asked: set[tuple[int, int]] = set()  # windows not answered yet
         self._ended = False
-        self._flaw: Reason | None = None  # why some view does not see the newest lines
         self._line_clock = LineClock()
         self._deadlines = Deadlines(config)
         self._odometer, self._clock = self._deadlines.odometer, self._deadlines.clock
@@ -90,7 +91,7 @@ class LaneCore:
     @property
     def health(self) -> DetectorHealth:
         """What the lines say of the detector so far."""
-        return self._detector.health()
+        return replace(self._detector.health(), displaced=self._views.displaced)
 
     @property
     def correction_sha256(self) -> str:
@@ -174,7 +175,9 @@ class LaneCore:
         if self._detector.fault:  # a bag may end in these lines as well as begin
             self._cutter.flag(Reason.DETECTOR_FAULT)
         self._rescan.remember(encoder, low)
-        pieces = self._cut(Lines(low, high, encoder, counter, time_ns), use, out)
+        lines, flaws = Lines(low, high, encoder, counter, time_ns), self._detector.flaws(use)
+        pieces, notes = self._views.cut(lines, flaws, self._config.direction)
+        out.extend(notes)
         if self._cutter.open_bag is None and all(isinstance(p, GapLines) for p in pieces):
             self._detector.idle(*raw, use)
         else:
@@ -186,27 +189,6 @@ class LaneCore:
         if self._detector.fault:
             self._cutter.flag(Reason.DETECTOR_FAULT)
         self._odometer.moved(encoder, strip.captured_ns)
-
-    def _cut(self, lines: Lines, use: Mask | None, out: list[Action]) -> tuple[Piece, ...]:
-        """What corrected lines settle; bags in those that some view does not see are flagged."""
-        pieces: tuple[Piece, ...] = ()
-        for rows, flaw in self._detector.flaws(use):
-            if flaw is not self._flaw:  # once a stretch: a dead view would fill the journal
-                self._flaw = flaw
-                kind, reason = ("view-blind", flaw.name) if flaw else ("view-sees", "")
-                out.append(
-                    Note(kind, {"encoder": int(lines.encoder[rows.start]), "reason": reason})
-                )
-            if flaw is None:
-                pieces += self._cutter.feed(lines[rows])
-                continue
-            # In so few lines no bag begins and ends.
-            step = self._config.cutter.min_gap_lines
-            for at in range(rows.start, rows.stop, step):
-                self._cutter.doubt(flaw)
-                pieces += self._cutter.feed(lines[at : min(at + step, rows.stop)])
-                self._cutter.doubt(flaw)
-        return pieces
 
     def _look_again(
         self, strip: Strip, admission: Admission, now_ns: int, out: list[Action]
@@ -226,16 +208,26 @@ class LaneCore:
         if self._rescan.restless and self._cutter.open_bag is None:
             # A bag that begins right behind the furthest place may be the rear of a strange one.
             self._take_pieces(self._cutter.hole(1, Reason.BELT_REVERSED), now_ns, out)
+        reasons = frozenset({Reason.BELT_REVERSED})
         for head, tail in strange:
-            bag = Bag.begin(self._cutter.number(), self._clock.running_ns(now_ns), self._columns,
-                            self._config, stored=False)  # fmt: skip
-            bag.reasons = {Reason.BELT_REVERSED}
-            bag.head_encoder, bag.tail_encoder, bag.tail_ns = head, tail, strip.captured_ns
-            bag.end()
-            self._ledger.bags_in += 1
-            self._queue.append(bag)
-            out.append(Note("bag-begun", {"bag": bag.number, "head_encoder": self._read(head)}))
-            out.append(Note("bag-ended", {"bag": bag.number, "tail_encoder": self._read(tail)}))
+            self._put(
+                BagUnscanned(self._cutter.number(), head, tail, strip.captured_ns, reasons),
+                now_ns, out,
+            )  # fmt: skip
+
+    def _put(self, found: BagUnscanned, now_ns: int, out: list[Action]) -> None:
+        """Take in a bag that nobody can screen."""
+        bag = Bag.begin(found.bag, self._clock.running_ns(now_ns), self._columns, self._config,
+                        stored=False)  # fmt: skip
+        bag.reasons = set(found.reasons)
+        bag.head_encoder, bag.tail_encoder = found.head_encoder, found.tail_encoder
+        bag.tail_ns = found.tail_ns
+        bag.end()
+        self._ledger.bags_in += 1
+        self._queue.append(bag)
+        head, tail = self._read(found.head_encoder), self._read(found.tail_encoder)
+        out.append(Note("bag-begun", {"bag": bag.number, "head_encoder": head}))
+        out.append(Note("bag-ended", {"bag": bag.number, "tail_encoder": tail}))
 
     def _say_running(self, running: bool, now_ns: int, out: list[Action]) -> None:
         if self._clock.say(running, now_ns):
@@ -275,6 +267,8 @@ class LaneCore:
             elif isinstance(piece, BagLines):
                 self._ledger.bag_lines += len(piece.lines)
                 self._grow(piece.lines, now_ns, out)
+            elif isinstance(piece, BagUnscanned):
+                self._put(piece, now_ns, out)
             else:
                 self._end(piece, now_ns, out)
 
@@ -306,13 +300,15 @@ class LaneCore:
         bag, self._scanning = self._scanning, None
         told = {"bag": ended.bag, "tail_encoder": self._read(ended.tail_encoder)}
         out.append(Note("bag-ended", told | {"short_gaps": ended.short_gaps}))
+        doubts, notes = self._views.judge(ended)
+        out.extend(notes)
         if bag not in self._queue:
             bag = None
         if ended.cut and self._config.cutter.continuous:
             self._seam = (bag, ended.reasons)
         if bag is None:
             return
-        bag.reasons |= ended.reasons
+        bag.reasons |= ended.reasons | doubts
         bag.tail_encoder, bag.tail_ns = ended.tail_encoder, ended.tail_ns
         done = bag.windows // len(self._columns)
         for start in self._config.windows.starts(bag.lines)[done:]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from xedge.errors import ConfigError
 from xedge.scanner.flatfield import Mask, count_true
+from xedge.scanner.pieces import BagBegun, BagEnded, BagLines, GapLines, Lines, Piece, Seen
 from xedge.types import AIR_COUNTS, I64, U16, Reason
 
 
@@ -66,100 +67,6 @@ class CutterConfig:
                               found=f"max_bag_lines {self.max_bag_lines}")  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Lines:
-    """Corrected lines with their places on the belt.
-
-    Attributes:
-        low: Corrected low-energy counts, uint16 ``[n, elements]``.
-        high: Corrected high-energy counts, the same shape.
-        encoder: Encoder counts of each line, int64 ``[n]``.
-        counter: The detector's line counter of each line, int64 ``[n]``.
-        time_ns: When each line was read out, int64 ``[n]``.
-    """
-
-    low: U16
-    high: U16
-    encoder: I64
-    counter: I64
-    time_ns: I64
-
-    def __len__(self) -> int:
-        return int(self.encoder.shape[0])
-
-    def __getitem__(self, rows: slice) -> Lines:
-        """A run of these lines, as views."""
-        return Lines(
-            self.low[rows], self.high[rows], self.encoder[rows], self.counter[rows],
-            self.time_ns[rows],
-        )  # fmt: skip
-
-    @staticmethod
-    def concatenate(parts: list[Lines]) -> Lines:
-        """All lines of ``parts`` in their order."""
-        if len(parts) == 1:
-            return parts[0]
-        return Lines(
-            np.concatenate([p.low for p in parts]),
-            np.concatenate([p.high for p in parts]),
-            np.concatenate([p.encoder for p in parts]),
-            np.concatenate([p.counter for p in parts]),
-            np.concatenate([p.time_ns for p in parts]),
-        )
-
-
-@dataclass(frozen=True)
-class GapLines:
-    """That many lines turned out to be air between bags."""
-
-    lines: int
-
-
-@dataclass(frozen=True)
-class BagBegun:
-    """A bag begins; the lines that follow, up to its `BagEnded`, are its own.
-
-    Attributes:
-        bag: Its number.
-        head_encoder: Encoder counts at its first line.
-    """
-
-    bag: int
-    head_encoder: int
-
-
-@dataclass(frozen=True, eq=False)
-class BagLines:
-    """The next lines of a bag."""
-
-    bag: int
-    lines: Lines
-
-
-@dataclass(frozen=True)
-class BagEnded:
-    """A bag has ended.
-
-    Attributes:
-        bag: Its number.
-        reasons: What is wrong with its scan.
-        tail_encoder: Encoder counts at its last line of matter.
-        tail_ns: When that line was read out.
-        cut: True when it is longer than `CutterConfig.max_bag_lines`: the next one goes on here.
-        short_gaps: Gaps of air within it, too short to end it: it may be several bags.
-    """
-
-    bag: int
-    reasons: frozenset[Reason]
-    tail_encoder: int
-    tail_ns: int
-    cut: bool = False
-    short_gaps: int = 0
-
-
-Piece = GapLines | BagBegun | BagLines | BagEnded
-
-
 @dataclass(eq=False)
 class _OpenBag:
     """The bag under the beam."""
@@ -167,6 +74,7 @@ class _OpenBag:
     number: int
     reasons: set[Reason]
     edge: I64  # lines with matter at each outermost element
+    seen: list[Seen | None]  # by each view
     lines: int = 0
     short_gaps: int = 0
     tail_encoder: int = 0
@@ -215,6 +123,10 @@ class BagCutter:
     def open_bag(self) -> int | None:
         """Number of the bag under the beam, if there is one."""
         return self._bag.number if self._bag else None
+
+    def shows_matter(self, lines: Lines) -> bool:
+        """True when a bag may begin in these lines."""
+        return bool(self._by_view(lines.low, self._begin_level).any())
 
     def feed(self, lines: Lines) -> tuple[Piece, ...]:
         """What these lines settle, in the order of the belt."""
@@ -284,11 +196,15 @@ class BagCutter:
     def _matter(self, low: U16, level: np.uint16, darkest: np.uint16) -> Mask:
         if darkest >= level:  # most strips of an idle belt
             return np.zeros(len(low), np.bool_)
-        dark: Mask = low < level
         # Each view by itself: a few faulty elements in each would else be matter together.
-        matter: Mask = np.zeros(len(low), np.bool_)
-        for view in self._views:
-            matter |= count_true(dark[:, view]) >= self._config.min_elements
+        matter: Mask = np.logical_or.reduce(self._by_view(low, level))
+        return matter
+
+    def _by_view(self, low: U16, level: np.uint16) -> Mask:
+        """Lines of matter in each view, bool ``[views, n]``."""
+        dark: Mask = low < level
+        counts = [count_true(dark[:, view]) for view in self._views]
+        matter: Mask = np.stack(counts) >= self._config.min_elements
         return matter
 
     def _seek(self, lines: Lines, begin: Mask, pieces: list[Piece]) -> int:
@@ -353,7 +269,7 @@ class BagCutter:
         self._count += 1
         edge = np.zeros(len(self._outermost), np.int64)
         doubt = set(self._doubt) if self._near_hole() else set()
-        self._bag = _OpenBag(self._count, doubt, edge)
+        self._bag = _OpenBag(self._count, doubt, edge, [None] * len(self._views))
         self._doubt.clear()
         self._air = 0
         pieces.append(BagBegun(self._count, int(self._held[0].encoder[0])))
@@ -372,15 +288,27 @@ class BagCutter:
         if matter:
             self._bag.tail_encoder = int(lines.encoder[-1])
             self._bag.tail_ns = int(lines.time_ns[-1])
+            if len(self._views) > 1:
+                self._see(self._bag, lines)
         pieces.append(BagLines(self._bag.number, lines))
+
+    def _see(self, bag: _OpenBag, lines: Lines) -> None:
+        """Write down where each view sees the bag."""
+        for view, matter in enumerate(self._by_view(lines.low, self._end_level)):
+            rows = np.flatnonzero(matter)
+            if rows.size:
+                before = bag.seen[view]
+                first = int(lines.encoder[rows[0]]) if before is None else before[0]
+                bag.seen[view] = first, int(lines.encoder[rows[-1]])
 
     def _end(self, pieces: list[Piece], cut: bool = False) -> None:
         assert self._bag is not None
         bag, self._bag = self._bag, None
         if bag.edge.max() >= self._config.edge_lines:
             bag.reasons.add(Reason.CLIPPED_BAG)
+        seen = tuple(bag.seen) if len(self._views) > 1 else ()
         pieces.append(BagEnded(bag.number, frozenset(bag.reasons), bag.tail_encoder, bag.tail_ns,
-                               cut, bag.short_gaps))  # fmt: skip
+                               cut, bag.short_gaps, seen))  # fmt: skip
 
     def _release(self, pieces: list[Piece], keep: int) -> None:
         """Settle held lines as air between bags, all but the last ``keep``."""

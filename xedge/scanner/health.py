@@ -76,6 +76,7 @@ class DetectorHealth:
             1 before there were any.
         version: How often the correction in force has changed, see `xedge.scanner.follow`.
         wanted: Why a new correction should be made, where it follows the detector; else empty.
+        displaced: Which view shows bags at another place than the others; empty while none does.
     """
 
     elements: int
@@ -89,6 +90,7 @@ class DetectorHealth:
     air: tuple[float, float] = (1.0, 1.0)
     version: int = 0
     wanted: str = ""
+    displaced: str = ""
 
     @property
     def recalibrate(self) -> tuple[str, ...]:
@@ -104,9 +106,8 @@ class DetectorHealth:
     @property
     def problems(self) -> tuple[str, ...]:
         """What a person has to see to, one sentence each."""
-        if not self.fault:
-            return self.recalibrate
-        return (*self.recalibrate, f"more than {MAX_ADJACENT_DEAD} neighbouring elements fail")
+        failing = f"more than {MAX_ADJACENT_DEAD} neighbouring elements fail"
+        return (*self.recalibrate, *[failing] * self.fault, *filter(None, [self.displaced]))
 
     def sentences(self) -> tuple[str, ...]:
         """The findings for a person, one sentence each; empty for a detector without any."""

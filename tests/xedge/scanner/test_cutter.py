@@ -8,15 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xedge.errors import ConfigError
-from xedge.scanner.cutter import (
-    BagBegun,
-    BagCutter,
-    BagEnded,
-    BagLines,
-    CutterConfig,
-    GapLines,
-    Lines,
-)
+from xedge.scanner.cutter import BagCutter, CutterConfig
+from xedge.scanner.pieces import BagBegun, BagEnded, BagLines, GapLines, Lines
 from xedge.types import AIR_COUNTS, Reason
 
 ELEMENTS = 12

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from xedge import types
 from xedge.errors import JournalError
-from xedge.lane import bag, config, deadlines, ledger, odometer, rescan_watch
+from xedge.lane import bag, config, deadlines, ledger, odometer, rescan_watch, viewwatch
 from xedge.lane.config import LaneConfig
 from xedge.lane.core import LaneCore
 from xedge.lane.events import Action, Event, StripArrived
@@ -20,6 +20,7 @@ from xedge.scanner import (
     follow,
     health,
     intake,
+    pieces,
     reference,
     rescan,
     sidebyside,
@@ -29,8 +30,8 @@ from xedge.scanner import (
 from xedge.scanner.sidebyside import Corrections
 
 _MODULES: Final = {module.__name__: module for module in (
-    bag, config, deadlines, ledger, odometer, rescan_watch, cutter, detectorarray, flatfield,
-    follow, health, intake, reference, rescan, sidebyside, tube, windows, types,
+    bag, config, deadlines, ledger, odometer, rescan_watch, viewwatch, cutter, detectorarray,
+    flatfield, follow, health, intake, pieces, reference, rescan, sidebyside, tube, windows, types,
 )}  # fmt: skip
 """Where the classes of a core's state are defined; none of them does anything when it is made."""
 
