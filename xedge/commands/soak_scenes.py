@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from xedge.bundle import parse_bundle
+from xedge.commands import soak_drift
 from xedge.commands.soak_child import open_dying, plain_belt, plain_correction
 from xedge.commands.soak_judge import Broken, FaultCount
 from xedge.errors import BundleError
@@ -198,6 +199,12 @@ def _engine_dies(death: str, seed: int, broken: Broken) -> FaultCount:
 _ALL: Final = (
     Scene("corrupt-bundle", "one byte of the bundle is changed", "it is refused at the start",
           _corrupt_bundle),
+    Scene("drift-within", "gain and dark drift by half of what is followed",
+          "every verdict as without it, at the same place; no new correction is asked for",
+          soak_drift.drift_within),
+    Scene("drift-beyond", "they drift by four times the limit",
+          "a new correction is asked for, and nothing dense is CLEAR, whatever a bag looks like",
+          soak_drift.drift_beyond),
     Scene("killed", "the lane's process is killed, at any point, five times",
           "every bag has one decision in the journal, those that were on the belt NOT_CLEARED; "
           "what was told is there, and is never told otherwise", _kill),
