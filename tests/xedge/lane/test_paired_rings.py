@@ -49,7 +49,7 @@ from xedge.types import Strip
 
 path, stop, began = map(Path, sys.argv[1:4])
 width, offset, start_ns = map(int, sys.argv[4:7])
-with RingWriter(path, StripFileHeader(width, 1.0, 1.0, 0.5), capacity=1024) as writer:
+with RingWriter(path, StripFileHeader(width, 1.0, 1.0, 0.5), capacity=16_384) as writer:
     first = max(0, (time.monotonic_ns() - start_ns) // {LINE_NS} // {LINES} + 1) * {LINES}
     began.write_text(str(first))
     while not stop.exists():
@@ -73,7 +73,7 @@ class Tunnel:
         self.start_ns = time.monotonic_ns() + 10**9
         for view in range(views):  # the rings are there before anybody reads
             RingWriter(self._ring(view), StripFileHeader(WIDTHS[view], 1.0, 1.0, 0.5),
-                       capacity=1024).close()  # fmt: skip
+                       capacity=16_384).close()  # fmt: skip
         self.rings = [RingSource(self._ring(view)) for view in range(views)]
         pairing = Pairing([ViewPlan(WIDTHS[v], OFFSETS[v]) for v in range(views)], 1.0,
                           slack_lines=SLACK)  # fmt: skip
