@@ -312,6 +312,8 @@ class DetectorMonitor:
         rows, columns = _below_half(lines, before)
         if rows.size:
             alone = _alone(lines, before, rows, columns, other_last)
+            if not alone.any():
+                return
             rows, columns = rows[alone], columns[alone]
             left, right = _beside(columns, lines.shape[1])
             mean = (lines[rows, left].astype(np.uint32) + lines[rows, right] + 1) // 2
@@ -332,7 +334,7 @@ def _beside(columns: Indices, width: int) -> tuple[Indices, Indices]:
 
 
 def _below_half(lines: U16, before: U16 | None) -> tuple[Indices, Indices]:
-    """Samples below half of those in the lines before and behind, and those not in deep shadow.
+    """Samples below half of the four nearest around them, and those not in deep shadow.
 
     In front of the first line ever the second stands for both; behind the last one, as the next
     strip is not there yet, the last but one.
@@ -345,9 +347,15 @@ def _below_half(lines: U16, before: U16 | None) -> tuple[Indices, Indices]:
         np.minimum(lines[1] if before is None else before, lines[1], out=half[0])
         half[-1] = lines[-2]
         half >>= 1
-    found = np.flatnonzero(lines < half)  # of one axis: ten times faster than of two
-    rows, columns = np.divmod(found[half.ravel()[found] >= SHADOW // 2], lines.shape[1])
-    return rows, columns
+    # Of one axis, which is ten times faster than of two; few of them are left by those beside.
+    found = np.flatnonzero(lines < half)
+    if not found.size:
+        return found, found
+    found = found[half.ravel()[found] >= SHADOW // 2]
+    rows, columns = np.divmod(found, lines.shape[1])
+    left, right = _beside(columns, lines.shape[1])
+    darker = lines[rows, columns] < np.minimum(lines[rows, left], lines[rows, right]) >> 1
+    return rows[darker], columns[darker]
 
 
 def _alone(

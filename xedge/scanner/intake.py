@@ -148,7 +148,7 @@ class Intake:
         """Where lines are: what the encoder says, without its wraps, rising with the belt."""
         if self._furthest is None:
             self._raw, self._place = int(encoder[0]), self._direction * int(encoder[0])
-        steps = wrapped(np.subtract(encoder, _before(encoder, self._raw)), self._period)
+        steps = wrapped(np.subtract(encoder, before(encoder, self._raw)), self._period)
         placed: I64 = self._place + self._direction * np.cumsum(steps)
         return placed
 
@@ -160,7 +160,7 @@ class Intake:
     def _by_place(self, places: I64, missing: int, hole: int, gap: int) -> Admission:
         """Drop lines at places of the belt that have been scanned; ``gap`` lines were not."""
         first = int(places[0]) - self._least_step if self._furthest is None else self._furthest
-        steps = places - _before(places, first)
+        steps = places - before(places, first)
         refused: dict[Refusal, int] = {}
         again: Mask | None = None
         used = places
@@ -176,7 +176,7 @@ class Intake:
             if not use.any():
                 return Admission(None, refused, missing, hole, places, again)
             used = places[use]
-            steps = used - _before(used, first)
+            steps = used - before(used, first)
         pitches = steps / self._counts_per_line
         pitches[0] -= gap
         if self._furthest is not None:
@@ -211,7 +211,7 @@ class Intake:
         return causes
 
 
-def _before(values: I64, first: int) -> I64:
+def before(values: I64, first: int) -> I64:
     """What comes before each value; before the first one, ``first``."""
     before = np.empty_like(values)
     before[0], before[1:] = first, values[:-1]

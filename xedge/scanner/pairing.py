@@ -284,7 +284,8 @@ class Pairing:
                 self.books[k].paired += lines.fresh
             else:
                 found, rows, fresh = memory.partners(lines.places, NEAR * self._line)
-                low[found, columns], high[found, columns] = memory.lines_at(rows)
+                those = slice(None) if found.all() else found
+                low[those, columns], high[those, columns] = memory.lines_at(rows)
                 self.books[k].paired += fresh
         strips: list[Strip] = []
         edges = [0, *np.flatnonzero(lines.missing[1:]) + 1, count]

@@ -90,7 +90,7 @@ class SideBySide:
     def unlit(self, low: U16, high: U16) -> Mask | None:
         """Raw lines that no view can see, bool ``[n]``; None when there are none."""
         blind: Mask = np.zeros((len(self._views), len(low)), np.bool_)
-        absent: Mask = np.zeros_like(blind)
+        absent: Mask = blind.copy()
         some = False
         self._levels = []
         for k, (view, columns) in enumerate(zip(self._views, self.columns, strict=True)):

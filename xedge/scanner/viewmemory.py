@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.scanner.flatfield import Mask
-from xedge.scanner.intake import COUNTER_PERIOD, FAR, wrapped
+from xedge.scanner.intake import COUNTER_PERIOD, FAR, before, wrapped
 from xedge.types import I64, U16, Strip
+
+Indices = npt.NDArray[np.intp]
+Rows = Indices | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class ViewMemory:
     @property
     def unused(self) -> int:
         """Lines that are part of no row yet."""
-        return int(np.count_nonzero(~self._used[self._start : self._end]))
+        return self._end - self._start - int(np.count_nonzero(self._used[self._start : self._end]))
 
     def begin(self, strip: Strip, anchor: ViewMemory | None) -> None:
         """The first strip comes; its encoder is close to that of a view that began before."""
@@ -105,8 +108,8 @@ class ViewMemory:
 
     def unwrapped(self, encoder: I64) -> I64:
         """What the encoder reads, without its wraps, rising with the belt."""
-        steps = np.diff(encoder, prepend=np.int64(self._raw_read))
-        placed: I64 = self._raw + self._direction * np.cumsum(wrapped(steps, self._period))
+        steps = wrapped(encoder - before(encoder, self._raw_read), self._period)
+        placed: I64 = self._raw + self._direction * np.cumsum(steps)
         return placed
 
     def repeats(self, strip: Strip) -> bool:
@@ -126,7 +129,7 @@ class ViewMemory:
         gap = 0
         if self._counter is not None:
             gap = wrapped(strip.first_line - self._counter, COUNTER_PERIOD)
-        steps = np.abs(np.diff(raw, prepend=np.int64(self._raw))) / line
+        steps = np.abs(raw - before(raw, self._raw)) / line
         # The belt may have gone either way while lines were lost; how many a counter that starts
         # anew does not say.
         steps[0] = steps[0] - gap if gap >= 0 else 0.0
@@ -138,28 +141,39 @@ class ViewMemory:
         if self._counter is not None:
             self._lost += max(0, wrapped(strip.first_line - self._counter, COUNTER_PERIOD))
         self._counter = (strip.first_line + len(strip)) % COUNTER_PERIOD
-        before = self._captured_ns if self._captured_ns is not None else strip.captured_ns
-        pace = max(0, strip.captured_ns - before) / len(strip)
+        earlier = self._captured_ns if self._captured_ns is not None else strip.captured_ns
+        pace = max(0, strip.captured_ns - earlier) / len(strip)
         self._captured_ns = strip.captured_ns
-        keep, last = [], self._last_place()
-        for row, place in enumerate((raw - self.offset).tolist()):
-            if last is None or abs(place - last) >= 0.5 * line:
-                keep.append(row)
-                last = place
+        places = raw - self.offset
+        keep = self._moved(places, 0.5 * line)
         self._raw_read, self._raw = int(strip.encoder[-1]), int(raw[-1])
         self.furthest = max(self.furthest, int(raw.max()))
         self.latest = (strip.low[-1], strip.high[-1])
-        if keep:
+        if len(keep):
             self._make_room(len(keep))
             rows = slice(self._end, self._end + len(keep))
-            self._places[rows] = raw[keep] - self.offset
-            self._low[rows], self._high[rows] = strip.low[keep], strip.high[keep]
+            which = _run(keep)
+            self._places[rows] = places[which]
+            self._low[rows], self._high[rows] = strip.low[which], strip.high[which]
             self._missing[rows], self._used[rows] = 0, False
             self._missing[self._end], self._lost = self._lost, 0
-            behind = len(strip) - 1 - np.asarray(keep)
+            behind = len(strip) - 1 - keep
             self._time_ns[rows] = strip.captured_ns - (behind * pace).astype(np.int64)
             self._end = rows.stop
         return len(strip) - len(keep)
+
+    def _moved(self, places: I64, least: float) -> Indices:
+        """Rows that are so far from the last one that is kept before them."""
+        last = self._last_place()
+        far = np.abs(places - before(places, int(places[0]) if last is None else last)) >= least
+        if far[1:].all() and (last is None or far[0]):  # a belt that runs
+            return np.arange(len(places))
+        keep = []
+        for row, place in enumerate(places.tolist()):
+            if last is None or abs(place - last) >= least:
+                keep.append(row)
+                last = place
+        return np.array(keep, np.intp)
 
     def _last_place(self) -> int | None:
         return int(self._places[self._end - 1]) if self._end > self._start else None
@@ -195,12 +209,12 @@ class ViewMemory:
         return ViewLines(self._places[rows].copy(), self._low[rows], self._high[rows],
                          self._missing[rows].copy(), self._time_ns[rows].copy(), fresh)  # fmt: skip
 
-    def partners(self, places: I64, near: float) -> tuple[Mask, npt.NDArray[np.intp], int]:
+    def partners(self, places: I64, near: float) -> tuple[Mask, Rows, int]:
         """Which places were seen here, the lines that saw those, and how many are new to rows."""
         mine = self._places[self._start : self._end]
         if not len(mine):
             return np.zeros(len(places), np.bool_), np.zeros(0, np.intp), 0
-        if (np.diff(mine) > 0).all():
+        if (mine[1:] > mine[:-1]).all():
             above = np.minimum(np.searchsorted(mine, places), len(mine) - 1)
             below = np.maximum(above - 1, 0)
             best = np.where(places - mine[below] < mine[above] - places, below, above)
@@ -208,12 +222,15 @@ class ViewMemory:
             off = np.abs(mine[None, :] - places[:, None])[:, ::-1]
             best = len(mine) - 1 - np.argmin(off, axis=1)
         found: Mask = np.abs(mine[best] - places) <= near
-        rows = self._start + best[found]
-        fresh = int(np.count_nonzero(~self._used[np.unique(rows)]))
+        rows = self._start + (best if found.all() else best[found])
+        if not len(rows):
+            return found, rows, 0
+        span = slice(int(rows.min()), int(rows.max()) + 1)
+        used = int(np.count_nonzero(self._used[span]))
         self._used[rows] = True
-        return found, rows, fresh
+        return found, _run(rows), int(np.count_nonzero(self._used[span])) - used
 
-    def lines_at(self, rows: npt.NDArray[np.intp]) -> tuple[U16, U16]:
+    def lines_at(self, rows: Rows) -> tuple[U16, U16]:
         """Low and high lines."""
         return self._low[rows], self._high[rows]
 
@@ -221,7 +238,7 @@ class ViewMemory:
         """Let go of what lies behind a place, or is too much; how many lines were in no row."""
         held = self._places[self._start : self._end]
         spare = max(0, len(held) - self._room)
-        if place is not None:
+        if place is not None and len(held) and held[0] < place:
             near = held >= place
             spare = max(spare, int(np.argmax(near)) if near.any() else len(held))
         if leading:  # its next lines wait for other views: on a belt that rocks, without end
@@ -234,3 +251,10 @@ class ViewMemory:
             if leading and self.waits:  # to who takes the rows they never came
                 self._missing[self._start] += skipped
         return unused
+
+
+def _run(rows: Indices) -> Rows:
+    """The same rows, as a slice where they follow each other: a view of lines is no copy."""
+    if len(rows) and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
