@@ -24,6 +24,8 @@ FASTER: Final = "faster"
 LOWER: Final = "lower"
 HIGHER: Final = "higher"
 NOISY: Final = "too noisy to tell"
+AGREES: Final = "a second run agrees within the intervals"
+TOO_NOISY: Final = "TOO NOISY"
 DIFFERENT: Final = (SLOWER, FASTER, LOWER, HIGHER)
 
 
@@ -197,8 +199,8 @@ def agreement(runs: Sequence[Stored]) -> str:
     if not shared:
         return ""
     if not apart:
-        return "a second run agrees within the intervals"
-    return (f"TOO NOISY: in {len(apart)} of {len(shared)} figures a second run lies beyond the "
+        return AGREES
+    return (f"{TOO_NOISY}: in {len(apart)} of {len(shared)} figures a second run lies beyond the "
             f"intervals, by up to {max(apart):.0%}")  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from xedge import __version__
 from xedge.page import page_environment
 from xedge_benchmarks.charts import Chart, growth_charts, roofline
-from xedge_benchmarks.compare import agreement, by_question
+from xedge_benchmarks.compare import AGREES, TOO_NOISY, agreement, by_question
 from xedge_benchmarks.findings import Finding, findings
 from xedge_benchmarks.limits import peak_of, reached, together
 from xedge_benchmarks.record import Json
@@ -184,6 +184,16 @@ def _roofline(content: Json, peaks: Mapping[str, Any]) -> Chart | None:
     roofs = {kind: rate for kind, rate in peak.operations_s.items() if kind in used}
     svg = roofline(rows, {name: Peak(roofs, peak.bytes_s)})
     return Chart("Roofline: rows under the measured peak", svg) if svg else None
+
+
+def repeated(report: Report) -> str:
+    """What second runs of the same code say of the machine, in a sentence; empty without any."""
+    agree = [section for section in report.sections if AGREES in section.caveats]
+    noisy = [section.title for section in report.sections if TOO_NOISY in section.caveats]
+    if not agree and not noisy:
+        return ""
+    text = f"measured twice: {len(agree) + len(noisy)}, of which {len(agree)} agree"
+    return f"{text}; TOO NOISY: {', '.join(noisy)}" if noisy else text
 
 
 def headlines(report: Report) -> Report:

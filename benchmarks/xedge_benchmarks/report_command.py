@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xedge_benchmarks.report import Report
 
 MARK = "benchmarks"
-PAGES = ("README.md", "docs/benchmarks.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/speed.md")
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -32,8 +32,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "pages",
     type=_FILE,
     multiple=True,
-    help="Markdown page with the table, may be repeated; without it, README.md and "
-    "docs/benchmarks.md of the checkout.",
+    help="Markdown page with tables, may be repeated; without it, README.md, "
+    "docs/benchmarks.md and docs/speed.md of the checkout.",
 )
 @click.option("--html", "html_file", type=_FILE, default=Path("runs/benchmarks.html"),
               show_default=True, help="Where the page for a browser is written.")  # fmt: skip
@@ -52,7 +52,7 @@ def report(
       xedge bench report
       xedge bench report --check
     """  # noqa: D301  # click wants the character, not a backslash
-    from xedge_benchmarks.report import html_page, report_of
+    from xedge_benchmarks.report import html_page, repeated, report_of
 
     root = checkout()
     if root is None and (results is None or not pages):
@@ -71,6 +71,8 @@ def report(
         html_file.parent.mkdir(parents=True, exist_ok=True)
         html_file.write_text(html_page(found), encoding="utf-8")
         click.echo(" and ".join(map(str, [*pages, html_file])), err=as_json)
+        if said := repeated(found):
+            click.echo(said, err=as_json)
     if as_json:
         rows = [
             {
@@ -92,6 +94,7 @@ def _fresh(page: Path, found: Report) -> tuple[str, str]:
         ConfigError: When it cannot be read, or has no place for a table.
     """
     from xedge_benchmarks.report import headlines, markdown
+    from xedge_benchmarks.speed_page import speed_tables
 
     try:
         text = page.read_text(encoding="utf-8")
@@ -100,7 +103,6 @@ def _fresh(page: Path, found: Report) -> tuple[str, str]:
     if f"<!-- {MARK}: " not in text:
         raise ConfigError(f"{page} has no place for the table",
                           expected=f"<!-- {MARK}: all --> and <!-- end --> in it")  # fmt: skip
-    tables = {"all": found, "headlines": headlines(found)}
-    return text, rewritten(
-        text, {name: markdown(table, page.parent) for name, table in tables.items()}, MARK
-    )
+    shown = {"all": found, "headlines": headlines(found)}
+    tables = {name: markdown(table, page.parent) for name, table in shown.items()}
+    return text, rewritten(text, tables | speed_tables(found, page.parent), MARK)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from xedge_benchmarks.record import new_record, write_record
-from xedge_benchmarks.report import html_page, markdown, report_of
+from xedge_benchmarks.report import html_page, markdown, repeated, report_of
 
 from xedge.cli import main
 from xedge.errors import ConfigError
@@ -110,10 +110,13 @@ def test_a_machine_that_throttled_is_told(results: Path) -> None:
 
 def test_whether_two_runs_agree_is_told(results: Path) -> None:
     assert report_of(results).sections[0].caveats == ""  # other settings are no second run
+    assert repeated(report_of(results)) == ""
     keep(results, "engines", engines(200.5), 5, threads=1, rounds=9)
     assert report_of(results).sections[0].caveats == "a second run agrees within the intervals"
+    assert repeated(report_of(results)) == "measured twice: 1, of which 1 agree"
     keep(results, "engines", engines(250.0), 6, threads=1, rounds=9)
     section = report_of(results).sections[0]
+    assert repeated(report_of(results)).endswith("0 agree; TOO NOISY: One window on every engine")
     assert section.caveats == (
         "TOO NOISY: in 1 of 1 figures a second run lies beyond the intervals, by up to 25%"
     )
