@@ -26,6 +26,7 @@ from xedge_benchmarks.native_command import native
 from xedge_benchmarks.peak_command import peak
 from xedge_benchmarks.record import BenchRecord
 from xedge_benchmarks.report_command import report
+from xedge_benchmarks.ring_command import ring
 from xedge_benchmarks.scenario_command import loadgen, scenarios
 from xedge_benchmarks.side_command import contenders
 from xedge_benchmarks.speed_command import speed
@@ -277,6 +278,7 @@ bench.add_command(contenders)
 bench.add_command(scenarios)
 bench.add_command(loadgen)
 bench.add_command(native)
+bench.add_command(ring)
 bench.add_command(peak)
 bench.add_command(report)
 bench.add_command(growth)

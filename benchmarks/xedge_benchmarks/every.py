@@ -120,6 +120,7 @@ STEPS: Final = (
     _step("belt --bags 100", 60, quick="belt --bags 10", quick_s=35),
     _step("buses --rounds 1000", 20, "pymodbus", quick="buses --rounds 100", quick_s=20),
     _step("native", 90, COMPILER, quick="native --rounds 20", quick_s=50),
+    _step("ring", 60, COMPILER, quick="ring --seconds 3 --kill-s 0.5", quick_s=25),
     _step("speed start", 60, "onnxruntime", quick="speed start --rounds 2", quick_s=35,
           name="speed start"),
     _step("loadgen --queries 200", 200, "mlperf_loadgen", quick_s=40,

@@ -194,6 +194,25 @@ def _buses(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
         )
 
 
+def _ring(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
+    found = content["results"]
+    run = found["undisturbed"]
+    late, missing = run["line_ms"], run["written"] - run["read"]
+    gaps = f"LOST {missing} of {run['written']} lines" if missing else "no gap"
+    yield Finding(
+        f"{content['settings']['rate']} lines/s of {found['elements']} elements",
+        f"{gaps}; due to read p50 {milliseconds(late['p50'])}, p99 {number(late['p99'])}, "
+        f"p99.9 {number(late['p99.9'])}, max {number(late['max'])}",
+    )
+    for row in found["kills"]:
+        yield Finding(
+            f"{row['name']}, away {number(row['away_s'])} s",
+            f"{row['lost']} overwritten, {row['gone_with_reader']} died with the reader, "
+            f"of {row['written']} lines; none for {number(row['longest_silence_s'])} s",
+            main=False,
+        )
+
+
 def _accuracy(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     for row in content["results"]["models"]:
         yield Finding(
@@ -270,7 +289,7 @@ _KINDS: Final[Mapping[str, Callable[[Json, Mapping[str, Reached]], Iterator[Find
             "accuracy": _accuracy, "engines": _engines, "scenarios": _scenarios,
             "loadgen": _loadgen, "contenders": _contenders, "speed": _speed, "algebra": _algebra,
             "belt": _belt, "lane": _lane, "buses": _buses, "growth": _growth, "peak": _peak,
-            "native": _native,
+            "native": _native, "ring": _ring,
         }
     )
 )  # fmt: skip

@@ -40,6 +40,7 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
         "belt": "A lane on a simulated belt",
         "lane": "Lanes in real time",
         "buses": "A decision to the PLC and back",
+        "ring": "Lines through shared memory",
         "native": "libxedge against Python, from counts to detections",
         "growth": "Growth",
         "peak": "The machine's measured peak",

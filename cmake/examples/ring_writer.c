@@ -32,14 +32,17 @@ int main(int argc, char **argv) {
         return 1;
     }
     uint16_t low[ELEMENTS], high[ELEMENTS];
-    int64_t begun = xedge_ring_now();
-    for (int64_t line = 0; line < lines; line++) {
-        while (rate > 0 && xedge_ring_now() < begun + line * 1000000000 / rate) {
+    /* Counter and encoder go on where a writer before this one stopped, or died. */
+    int64_t first = (int64_t)ring.written, begun = xedge_ring_now();
+    for (int64_t n = 0; n < lines; n++) {
+        /* When the detector has read the line out, however late this program comes to it. */
+        int64_t captured = rate > 0 ? begun + n * 1000000000 / rate : xedge_ring_now();
+        while (xedge_ring_now() < captured) {
             struct timespec moment = {0, 50000};
             nanosleep(&moment, NULL);
         }
-        read_line(line, low, high);
-        xedge_ring_write(&ring, line, line, xedge_ring_now(), low, high, 1);
+        read_line(first + n, low, high);
+        xedge_ring_write(&ring, first + n, first + n, captured, low, high, 1);
     }
     xedge_ring_close(&ring);
     return 0;

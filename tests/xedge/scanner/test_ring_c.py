@@ -58,7 +58,7 @@ def test_what_c_writes_python_reads(ring_writer: Path, tmp_path: Path) -> None:
             assert source.elements == 832
             strips = list(source)
         assert source.lost == 0
-        assert [s.first_line for s in strips] == list(np.cumsum([0, *map(len, strips)])[:-1])
+        assert [s.first_line for s in strips] == list(np.cumsum([first, *map(len, strips)])[:-1])
         low = np.concatenate([s.low for s in strips])
         assert low.shape == (2000, 832)
         assert (low[:401] == 40_000).all()
