@@ -277,8 +277,8 @@ def _one_energy(name: str, dark: U16, air: U16) -> tuple[F32, F32, Mask]:
             remedy="Lower the tube current, or use FlatField.from_saturated_air and read its "
             "saturated_share",
         )
-    dead = (contrast < WEAK * middle) | (contrast > STRONG * middle)
-    dead |= _outliers(offset) | _outliers(dark.std(axis=0)) | noisy(air.std(axis=0), contrast)
+    dead = out_of_range(contrast) | noisy(air.std(axis=0), contrast)
+    dead |= _outliers(offset) | _outliers(dark.std(axis=0))
     # A dead element's own gain is never used: its neighbours are interpolated over it.
     gain = AIR_COUNTS / np.where(dead, middle, contrast)
     return offset.astype(np.float32), gain.astype(np.float32), dead
@@ -290,6 +290,16 @@ def _outliers(values: npt.NDArray[np.float64]) -> Mask:
     # detector without any spread from calling its last bit an outlier.
     spread = max(1.4826 * float(np.median(np.abs(values - middle))), 1.0)
     return np.asarray(np.abs(values - middle) > OUTLIER * spread)
+
+
+def out_of_range(contrast: npt.NDArray[np.float64]) -> Mask:
+    """Elements that see next to nothing of the tube, or far too much, bool ``[elements]``.
+
+    Args:
+        contrast: What each sees of it, in whatever unit, ``[elements]``.
+    """
+    middle = np.median(contrast)
+    return np.asarray((contrast < WEAK * middle) | (contrast > STRONG * middle))
 
 
 def noisy(noise: npt.NDArray[np.float64], contrast: npt.NDArray[np.float64]) -> Mask:

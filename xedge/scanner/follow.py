@@ -9,8 +9,10 @@ block can do is bounded twice:
 - no reference ever leaves `FollowConfig.limit` around the correction as it was made. Beyond,
   nothing is followed, and a new correction is asked for.
 
-An element of one energy that is beyond the limit by itself, or whose noise is out of proportion,
-for `FOUND_BLOCKS` blocks, is dead until it has been sound for as many.
+What makes an element dead is what makes it so in an air run (`flatfield.out_of_range`, `noisy`),
+and that it has no noise at all: it is interpolated, after `FOUND_BLOCKS` blocks, until it has been
+sound for as many. One that is merely off, beyond the limit by itself, still measures: it is used as
+it reads, for a blade seen edge-on is as wide, and a new correction is asked for.
 
 Deterministic, without clock or I/O: the same lines give the same corrections, to the bit.
 """
@@ -25,7 +27,14 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.errors import ConfigError
-from xedge.scanner.flatfield import MAX_ADJACENT_DEAD, FlatField, Mask, longest_run, noisy
+from xedge.scanner.flatfield import (
+    MAX_ADJACENT_DEAD,
+    FlatField,
+    Mask,
+    longest_run,
+    noisy,
+    out_of_range,
+)
 from xedge.scanner.reference import Spans
 from xedge.scanner.tube import OFF
 from xedge.types import AIR_COUNTS, F32, U16
@@ -45,7 +54,10 @@ IN_FORCE: Final = 2e-3
 """An element's change that brings a new correction into force: ten times what noise makes."""
 
 FOUND_BLOCKS: Final = 4
-"""Blocks in a row that make an element dead, or sound again: 0.6 m of idle belt."""
+"""Blocks in a row that make an element dead or off, or sound again: 0.6 m of idle belt."""
+
+NAMED: Final = 8
+"""Elements that are off and named; of more, how many."""
 
 DOUBTED_BLOCKS: Final = 16
 """Blocks in a row that cannot be air by the correction before a new one is asked for."""
@@ -57,7 +69,7 @@ SETTLE_LINES: Final = 64
 """Lines from which afterglow fades when the tube goes off."""
 
 DARK_LINES: Final = 256
-"""Lines without X-rays that make an offset."""
+"""Lines without X-rays, one unlike the other, that make an offset."""
 
 DARK_LIMIT: Final = 5e-3
 """Share of air by which an offset may move from the one that was made."""
@@ -165,7 +177,8 @@ class Follower:
         self._air = np.ones(shape)  # what air reads by the correction as made, followed
         self._applied = np.ones(shape)  # the same, of the correction in force
         self._found: Mask = np.zeros(shape, np.bool_)
-        self._odd_blocks = np.zeros(shape, np.int64)
+        self._dead_blocks = np.zeros(shape, np.int64)
+        self._off_blocks = np.zeros(shape, np.int64)
         self._sound_blocks = np.zeros(shape, np.int64)
         self._doubted = 0
         self._settled: _Part | None = None  # of the block; far enough from all matter
@@ -173,6 +186,7 @@ class Follower:
         self._wait = GUARD_LINES
         self._dark_settle, self._dark_lines = SETTLE_LINES, 0
         self._dark_sums = np.zeros(shape, np.int64)
+        self._dark_last: U16 | None = None
 
     @property
     def air(self) -> tuple[float, float]:
@@ -224,8 +238,11 @@ class Follower:
     def _judge(self, block: _Part) -> None:
         mean = block.sums / block.rows
         spread = np.sqrt(np.maximum(block.squares / block.rows - mean * mean, 0.0))
-        odd = (np.abs(mean) > self._config.limit) | _out_of_proportion(spread, self._scale)
-        odd &= self._living
+        dead = _out_of_proportion(spread, self._scale)
+        dead |= np.stack([out_of_range(1.0 + row) for row in mean])
+        dead &= self._living
+        off = (np.abs(mean) > self._config.limit) & self._living & ~dead
+        odd = dead | off
         if odd.sum(axis=1).max() > self._few:
             self._doubted += 1
             if self._doubted == DOUBTED_BLOCKS:
@@ -238,16 +255,8 @@ class Follower:
         step = self._config.step
         moved = np.clip(RATE * (1.0 + mean - self._air), -step, step)
         self._air[self._living & ~odd] += moved[self._living & ~odd]
-        self._odd_blocks = np.where(odd, self._odd_blocks + 1, 0)
-        self._sound_blocks = np.where(odd, 0, self._sound_blocks + 1)
-        found = self._odd_blocks >= FOUND_BLOCKS
-        found |= self._found & (self._sound_blocks < FOUND_BLOCKS)
-        if max(map(longest_run, found | self._made.dead)) > MAX_ADJACENT_DEAD:
-            self._want("air", f"more than {MAX_ADJACENT_DEAD} neighbouring elements are dead, "
-                       "noisy, or beyond what is followed: make a new correction")  # fmt: skip
-            found = self._found
-        else:
-            self._wants.pop("air", None)
+        self._wants.pop("air", None)
+        found = self._failing(dead, off)
         drifted = np.abs(self._air / self._applied - 1.0) >= IN_FORCE
         if (found != self._found).any():
             self._found = found
@@ -255,12 +264,39 @@ class Follower:
         elif drifted.any():
             self._put_in_force("air")
 
+    def _failing(self, dead: Mask, off: Mask) -> Mask:
+        """Elements that are dead by now, given those of one more block, and word of those off."""
+        self._dead_blocks = np.where(dead, self._dead_blocks + 1, 0)
+        self._off_blocks = np.where(off, self._off_blocks + 1, 0)
+        self._sound_blocks = np.where(dead | off, 0, self._sound_blocks + 1)
+        found = self._dead_blocks >= FOUND_BLOCKS
+        found |= self._found & (self._sound_blocks < FOUND_BLOCKS)
+        if max(map(longest_run, found | self._made.dead)) > MAX_ADJACENT_DEAD:
+            self._want("dead", f"more than {MAX_ADJACENT_DEAD} neighbouring elements are dead or "
+                       "noisy: make a new correction")  # fmt: skip
+            found = self._found
+        else:
+            self._wants.pop("dead", None)
+        strays = [np.flatnonzero(row >= FOUND_BLOCKS) for row in self._off_blocks]
+        if any(row.size for row in strays):
+            named = "; ".join(
+                f"{row.size} of the {energy} energy ({', '.join(map(str, row[:NAMED]))}"
+                f"{' ...' if row.size > NAMED else ''})"
+                for energy, row in zip(("low", "high"), strays, strict=True) if row.size
+            )  # fmt: skip
+            self._want("off", f"single elements are beyond what is followed, {named}: make a new "
+                       "correction")  # fmt: skip
+        elif not off.any():
+            self._wants.pop("off", None)
+        return found
+
     # Dark
 
     def lit(self) -> None:
         """The tube is on: what was taken for dark is too short."""
         self._dark_settle, self._dark_lines = SETTLE_LINES, 0
         self._dark_sums[:] = 0
+        self._dark_last = None
 
     def dark(self, low: U16, high: U16) -> None:
         """Raw lines while the tube is off; used as soon as there are enough without a ray."""
@@ -272,8 +308,9 @@ class Follower:
         if self._dark_settle > 0:
             self._dark_settle -= len(low)
             return
-        self._dark_lines += len(low)
-        self._dark_sums += np.stack([raw.sum(axis=0, dtype=np.int64) for raw in (low, high)])
+        new = self._new(low, high)
+        self._dark_lines += int(np.count_nonzero(new))
+        self._dark_sums += np.stack([raw[new].sum(axis=0, dtype=np.int64) for raw in (low, high)])
         if self._dark_lines < DARK_LINES:
             return
         mean = self._dark_sums / self._dark_lines
@@ -292,6 +329,20 @@ class Follower:
         if moved.max() >= DARK_IN_FORCE:
             self._settled = None  # was seen with the offset that was
             self._put_in_force("dark")
+
+    def _new(self, low: U16, high: U16) -> Mask:
+        """Dark lines that are not the one before once more, bool ``[n]``.
+
+        While the belt stands, rows of several views repeat a line, which says no more the second
+        time: noise moves some element of any two lines that were read out.
+        """
+        both = np.concatenate([low, high], axis=1)
+        new: Mask = np.ones(len(both), np.bool_)
+        new[1:] = (both[1:] != both[:-1]).any(axis=1)
+        if self._dark_last is not None:
+            new[0] = bool((both[0] != self._dark_last).any())
+        self._dark_last = both[-1].copy()
+        return new
 
     # What comes of it
 

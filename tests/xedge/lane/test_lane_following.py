@@ -51,7 +51,8 @@ def config(follow: FollowConfig) -> LaneConfig:
 def counts(first, shares, level=1.0, offset=OFFSET):
     rows = np.arange(first, first + len(shares)) % NOISE.shape[1]
     signal = shares * level * (1 + NOISE[:, rows])
-    return (offset + CONTRAST * signal).round().clip(0, 65_535).astype(np.uint16)
+    read_out = 400 * NOISE[:, rows]  # a count, with or without X-rays
+    return (offset + CONTRAST * signal + read_out).round().clip(0, 65_535).astype(np.uint16)
 
 
 def belt(bags, *, hourly=0.0, gap=700, size=64, extra=None):

@@ -136,14 +136,14 @@ def test_beyond_the_limit_a_new_correction_is_asked_for() -> None:
     assert follower.wanted == ""
 
 
-@pytest.mark.parametrize("fault", ["dim", "bright", "noisy", "frozen"])
+@pytest.mark.parametrize("fault", ["weak", "noisy", "frozen"])
 def test_an_element_that_fails_is_found_and_trusted_again_when_it_is_sound(fault) -> None:
     def shown(lines, failing):
         low, high = raw(lines)
         if failing and fault == "noisy":
             low[:, 20] = low[:, 20] + np.random.default_rng(1).normal(0, 2000, lines)
         elif failing:
-            low[:, 20] = {"dim": 0.9, "bright": 1.1, "frozen": 1.0}[fault] * CONTRAST + OFFSET
+            low[:, 20] = OFFSET + (0.2 * (low[:, 20] - OFFSET) if fault == "weak" else CONTRAST)
         for k in range(0, lines, 32):
             follower.idle(low[k : k + 32], high[k : k + 32], None)
 
@@ -156,11 +156,30 @@ def test_an_element_that_fails_is_found_and_trusted_again_when_it_is_sound(fault
     assert not follower.flat_field.dead.any()
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.96, 1.04, 1.4])
+def test_an_element_that_is_off_measures_on_and_a_new_correction_is_asked_for(share) -> None:
+    def shown(shares):
+        low, high = raw(64 * (FOUND_BLOCKS + 2) + GUARD_LINES, shares)
+        for k in range(0, len(low), 32):
+            follower.idle(low[k : k + 32], high[k : k + 32], None)
+
+    follower = Follower(made(), SMALL)
+    shares = np.ones(ELEMENTS)
+    shares[20] = share
+    shown(shares)
+    assert not follower.flat_field.dead.any()
+    np.testing.assert_allclose(follower._air[:, 20], 1.0)
+    assert "1 of the low energy (20); 1 of the high energy (20)" in follower.wanted
+    assert [news.kind for news in follower.news] == ["recalibrate"]
+    shown(np.ones(ELEMENTS))
+    assert follower.wanted == ""
+
+
 def test_more_neighbours_than_can_be_bridged_are_not_interpolated_but_said() -> None:
     parts = (made().offset, made().gain, made().dead)
     wide = Follower(FlatField(*(np.tile(part, 4) for part in parts)), SMALL)
     shares = np.ones(4 * ELEMENTS)
-    shares[30:35] = 0.9
+    shares[30:35] = 0.2
     rng = np.random.default_rng(2)
     for _ in range(4 * FOUND_BLOCKS):
         counts = OFFSET + CONTRAST * (shares + rng.normal(0, 0.003, (2, 64, shares.size)))
@@ -191,6 +210,24 @@ def test_an_offset_that_moved_is_taken_anew_while_the_tube_is_off() -> None:
     assert follower.flat_field.offset == pytest.approx(OFFSET + 60, abs=8 / 16 * 5 + 0.5)
     assert follower.news[-1].fields["cause"] == "dark"
     np.testing.assert_array_equal(follower.flat_field.gain, made().gain)
+
+
+def test_a_line_that_is_repeated_counts_once() -> None:
+    """Rows of several views show one line again and again while the belt stands."""
+    follower = Follower(made(), FollowConfig())
+    lines = raw(DARK_LINES + 32, 0.0, noise=2e-4, offset=OFFSET + 60)
+    settled = [raw(SETTLE_LINES, 0.0, noise=2e-4, offset=OFFSET + 60)[k] for k in (0, 1)]
+    follower.dark(*settled)
+    for k in range(DARK_LINES - 1):
+        follower.dark(*(np.repeat(energy[k : k + 1], 16, axis=0) for energy in lines))
+    assert follower.version == 0
+    assert follower._dark_lines == DARK_LINES - 1
+    # One element of one energy makes a line another one.
+    other = [energy[DARK_LINES - 2 : DARK_LINES - 1].copy() for energy in lines]
+    other[1][0, 5] += 1
+    follower.dark(*other)
+    assert follower.news[-1].fields["cause"] == "dark"
+    assert follower.flat_field.offset == pytest.approx(OFFSET + 60, abs=8 / 16 * 5 + 0.5)
 
 
 def test_a_dark_that_is_far_off_is_refused_and_said() -> None:
