@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from xedge.engines.cache import EngineCache
 from xedge.engines.threads import physical_cores
 from xedge.errors import EngineLoadError, EngineNotInstalled, EngineRunError
 
+_CONVERTER = "openvino.tools.ovc"
 _MULTIPLIES = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
 _ARITHMETIC = {"f32": "float32", "fp32": "float32", "f16": "float16", "fp16": "float16",
                "bf16": "bfloat16", "i8": "int8", "u8": "int8"}  # fmt: skip
@@ -95,7 +97,8 @@ class OpenVinoEngine:
         core = _library().Core()
         cls._require_precision(core)
         try:
-            compiled = core.import_model(io.BytesIO(plan), "CPU", cls._settings(threads))
+            # As bytes: a stream is copied once more.
+            compiled = core.import_model(plan, "CPU", cls._settings(threads))
             request = compiled.create_infer_request()
         except Exception as error:  # its exceptions share no base class but this
             raise EngineLoadError(
@@ -184,12 +187,33 @@ class OpenVinoBf16Engine(OpenVinoEngine):
 
 
 def _library() -> Any:
+    """OpenVINO, without its converter of models until somebody asks for that.
+
+    The converter, which no device needs, takes half of the library's import, and brings a client
+    of Intel's telemetry into the process. The library does without it where it cannot be had.
+    """
+    spared = "openvino" not in sys.modules and _CONVERTER not in sys.modules
+    if spared:
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]  # what import takes as "none"
     try:
-        return importlib.import_module("openvino")
+        library = importlib.import_module("openvino")
     except ImportError as error:
         raise EngineNotInstalled(
             "OpenVINO is not installed", remedy="Run: pip install 'xedge[openvino]'"
         ) from error
+    finally:
+        if spared:
+            sys.modules.pop(_CONVERTER, None)
+    if spared and not hasattr(library, "__getattr__"):
+        library.__getattr__ = _convert_model_at_last  # type: ignore[method-assign]
+    return library
+
+
+def _convert_model_at_last(name: str) -> Any:
+    """What `_library` spared, for others in this process who take it from ``openvino``."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    return importlib.import_module(_CONVERTER).convert_model
 
 
 def _first_line(error: Exception) -> str:

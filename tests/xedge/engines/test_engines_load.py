@@ -57,6 +57,24 @@ def test_importing_the_table_imports_no_library() -> None:
     assert ran.stdout.strip() == "set()"
 
 
+def test_openvino_comes_without_its_converter_until_somebody_asks() -> None:
+    import subprocess
+
+    usable("openvino")
+    code = """
+import sys
+from xedge.engines.openvino import OpenVinoEngine
+OpenVinoEngine.version()
+print("openvino.tools.ovc" in sys.modules, "openvino_telemetry" in sys.modules)
+import openvino
+print(hasattr(openvino, "no_such_thing"), "openvino.tools.ovc" in sys.modules)
+from openvino import convert_model
+print(convert_model is sys.modules["openvino.tools.ovc"].convert_model)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "False", "False", "False", "True"]
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_auto_takes_what_is_installed(monkeypatch, tiny_onnx, name) -> None:
     usable(name)
