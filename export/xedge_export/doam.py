@@ -12,6 +12,7 @@ What stands in the model (xedge.models.doam, the oracle) and what stands here:
   pixel or more from the next region, so that no engine's rounding can reach it.
 - The two convolutions of the gate see the same set and run as one; its BatchNorm, which no
   convolution precedes, goes into the feature's weights and a shift.
+- The released form's chains have nothing between their convolutions: see `collapsed`.
 - ``gamma M P + (1 - gamma) P`` is ``(1 + gamma (M - 1)) P``: one product of the whole image.
 """
 
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xedge.models.doam import DOAM, Gate, MaterialAwareness
+from xedge_export.collapsed import CollapsedChain, is_linear
 
 SOBEL_SCALE: Final = 0.125
 
@@ -76,6 +78,13 @@ class RegionMeans(nn.Module):
         return painted[..., : self.height, : self.width]
 
 
+def _chain(layers: nn.Module, height: int, width: int) -> nn.Module:
+    """The layers, as one convolution where they are a chain of them."""
+    if is_linear(layers) and CollapsedChain.fits(layers, height, width):
+        return CollapsedChain(layers, height, width)
+    return layers
+
+
 def _pixels_there(length: int, side: int) -> Tensor:
     """How many pixels of each region lie inside, float32 ``[ceil(length / side)]``."""
     starts = torch.arange(0, length, side, dtype=torch.float32)
@@ -114,7 +123,7 @@ class DeployedMaterial(nn.Module):
 
     def __init__(self, material: MaterialAwareness, height: int, width: int) -> None:
         super().__init__()
-        self.blocks, self.pairs = material.blocks, material.pairs
+        self.blocks, self.pairs = _chain(material.blocks, height, width), material.pairs
         self.means = nn.ModuleList(RegionMeans(k, height, width) for k in material.regions)
         self.gate = None if material.gate is None else DeployedGate(material.gate)
 
@@ -146,11 +155,12 @@ class DeployedDOAM(nn.Module):
         self.gamma = None if doam.gamma is None else doam.gamma.item()
         if doam.edge_guidance is None:
             return
-        self.edge_guidance = copy.deepcopy(doam.edge_guidance)
-        first = self.edge_guidance[0]
+        guidance = copy.deepcopy(doam.edge_guidance)
+        first = guidance[0]
         assert isinstance(first, nn.Conv2d)
         with torch.no_grad():
             first.weight.div_(SOBEL_SCALE)
+        self.edge_guidance = _chain(guidance, height, width)
         if doam.material is not None:
             self.material = DeployedMaterial(doam.material, height, width)
         self.fuse = doam.fuse
