@@ -15,7 +15,7 @@ from xedge.commands.lanefile import read_lane_file
 from xedge_benchmarks.buses import bench_buses, own_bus_file
 from xedge_benchmarks.command_record import keep_and_tell, record_options
 from xedge_benchmarks.record import BenchRecord
-from xedge_benchmarks.wording import number
+from xedge_benchmarks.wording import percentile
 
 
 @click.command()
@@ -47,7 +47,7 @@ def buses(file: Path | None, rounds: int, out: Path | None, scratch: bool, as_js
 def _print(record: BenchRecord, console: Console) -> None:
     table = Table("bus", "decision to PLC, ms: p50", "p99", "max", "and back: p50", "p99", "max")
     for row in record.results["buses"]:
-        times = [number(row[key][name]) for key in ("decision_to_plc_ms", "to_plc_and_back_ms")
+        times = [percentile(row[key][name]) for key in ("decision_to_plc_ms", "to_plc_and_back_ms")
                  for name in ("p50", "p99", "max")]  # fmt: skip
         table.add_row(row["bus"], *times)
     console.print(table)

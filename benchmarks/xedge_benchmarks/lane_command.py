@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from xedge_benchmarks.lane import BESIDE, LaneSettings, bench_lane
 from xedge_benchmarks.percentiles import needed
 from xedge_benchmarks.pretended import PAUSE
 from xedge_benchmarks.record import BenchRecord
+from xedge_benchmarks.wording import energy_a_bag, percentile
 
 QUICK_S = 5.0
 TAIL_WINDOWS = round(1.05 * needed("p99.9"))
@@ -126,6 +128,9 @@ def _print(record: BenchRecord, console: Console) -> None:
     for run in found["runs"]:
         console.print(f"{run['speed_m_s']:g} m/s, lanes {run['lanes']}, beside {run['beside']}: "
                       f"{_tail(run)}")  # fmt: skip
+    bags = sum(run["bags"] for run in found["runs"])
+    for rail, text in energy_a_bag(dataclasses.asdict(record)["conditions"], bags).items():
+        console.print(f"energy a bag{rail and f', {rail}'}: {text}")
     ingest = found["ingest"] or {"ways": ()}
     for way in ingest["ways"]:
         console.print(
@@ -148,5 +153,4 @@ def _tail(run: dict[str, Any]) -> str:
 
 
 def _cell(figures: dict[str, Any]) -> str:
-    names = ("p50", "p99", "p99.9", "max")
-    return " / ".join("-" if figures[k] is None else f"{figures[k]:.3g}" for k in names)
+    return " / ".join(percentile(figures[k]) for k in ("p50", "p99", "p99.9", "max"))

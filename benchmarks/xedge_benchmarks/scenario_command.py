@@ -15,7 +15,7 @@ from xedge_benchmarks.command_record import bundle_options, keep_and_tell, withi
 from xedge_benchmarks.load import OFFLINE, QUOTED
 from xedge_benchmarks.percentiles import PERCENTILES, needed
 from xedge_benchmarks.record import BenchRecord, Json
-from xedge_benchmarks.wording import agreement_with_loadgen, interval, number
+from xedge_benchmarks.wording import agreement_with_loadgen, interval, number, percentile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SCENARIO = click.Choice(list(QUOTED))
@@ -118,7 +118,8 @@ def _print_scenarios(record: BenchRecord, console: Console) -> None:
         table = Table("scenario", *PERCENTILES, "max", "quoted, 95 % interval", "windows/s",
                       title=f"{name} {engine['version']}: latency, ms")  # fmt: skip
         for row in mine:
-            times = [number(row["latency_ms"][name]) for name in (*PERCENTILES, "max")]
+            cell = number if row["scenario"] == OFFLINE else percentile  # one query has none
+            times = [cell(row["latency_ms"][name]) for name in (*PERCENTILES, "max")]
             table.add_row(row["scenario"], *times, _quoted(row), number(row["samples_per_s"]))
         console.print(table)
         for row in mine:

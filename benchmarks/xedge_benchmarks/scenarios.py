@@ -125,7 +125,7 @@ def bench_scenarios(
             "work": work_told(bundle.model(settings.variant)),
         },
         conditions=watch.conditions,
-        notes=(*warnings(rows), *cut_short(rows, settings.queries, settings.within_s)),
+        notes=warnings(rows),
     )
 
 
@@ -166,6 +166,9 @@ def _rows(
             | scenario_row(scenario, answers, rate)
             | {"stages_ms": chain.stages_ms()}
         )
+        done = len(answers.samples_ns if scenario == OFFLINE else answers.latencies_ns)
+        for note in mine.stopped("queries", done, settings.queries):
+            rows[-1]["stopped"] = note
     return rows
 
 
@@ -190,25 +193,17 @@ def scenario_row(scenario: str, answers: Answers, rate: float) -> Json:
         "latency_ms": percentiles(() if offline else answers.latencies_ns),
         "sample_ms": percentiles(answers.samples_ns),
         "steady": steady(answers.samples_ns),
+        "stopped": None,
     }
 
 
-def cut_short(rows: Sequence[Json], queries: int, within_s: float | None) -> tuple[str, ...]:
-    """A note of each scenario that had no time for all of its queries."""
-    notes = []
-    for row in rows:
-        offline = row["scenario"] == OFFLINE
-        done = row["samples_per_query"] if offline else row["queries"]
-        for note in Budget(within_s).stopped("windows" if offline else "queries", done, queries):
-            notes.append(f"{row['engine']}, {row['scenario']}: {note}")
-    return tuple(notes)
-
-
 def warnings(rows: Sequence[Json]) -> tuple[str, ...]:
-    """What a reader of some rows must know: servers that did not keep up, a machine too noisy."""
+    """What a reader of some rows must know: what was cut, servers that did not keep up, noise."""
     found = []
     for row in rows:
         name = f"{row['engine']}, {row['scenario']}"
+        if row["stopped"]:
+            found.append(f"{name}: {row['stopped']}")
         if row["scenario"] == SERVER and row["busy"] > FULL:
             found.append(
                 f"{name}: {row['offered_per_s']:.3g} queries a second are more than it can answer; "

@@ -47,6 +47,11 @@ def bounded(row: Mapping[str, Any], name: str, samples: int) -> str:
     return f"{name} {number(value) if enough else f'{TOO_FEW} samples'}"
 
 
+def percentile(value: float | None) -> str:
+    """A percentile in a cell of a table, or that too few samples bound it."""
+    return TOO_FEW if value is None else number(value)
+
+
 def between(ends: Sequence[float | None] | None) -> str:
     """Both ends of an interval; empty where there are none."""
     if not ends or ends[0] is None or ends[1] is None:

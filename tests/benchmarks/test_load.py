@@ -62,6 +62,21 @@ def test_offline_is_one_query() -> None:
     assert found.samples_per_s == pytest.approx(250)
 
 
+def test_enough_ends_between_queries_and_within_a_single_one() -> None:
+    clock = VirtualClock(7)
+    late = lambda: clock.now_ns() >= 20 * MS  # noqa: E731
+
+    def run(sample: int) -> None:
+        clock.sleep_ns(6 * MS)
+
+    pairs = serve(run, Plan(queries=((0, 0),) * 9), clock, late)
+    assert in_ms(pairs.latencies_ns) == [12, 12]  # the second query is answered whole
+    clock = VirtualClock(7)
+    alone = serve(run, plan(OFFLINE, 9, 1), clock, late)
+    assert in_ms(alone.samples_ns) == [6, 6, 6, 6]
+    assert alone.samples_per_s == pytest.approx(4 / 0.024)
+
+
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), min_size=1, max_size=30))
 def test_a_server_is_a_queue(steps: list[tuple[int, int]]) -> None:
     gaps, works = zip(*steps, strict=True)

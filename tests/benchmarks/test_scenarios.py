@@ -101,3 +101,20 @@ def test_a_server_that_cannot_keep_up_and_a_noisy_machine_are_named() -> None:
     assert noise.startswith("e, server: the machine was too noisy")
     calm = Answers(latencies_ns=(MS,) * 40, samples_ns=(MS,) * 40, span_ns=80 * MS)
     assert warnings([scenario_row("server", calm, 500.0) | {"engine": "e"}]) == ()
+
+
+def test_each_scenario_has_its_share_of_the_time_and_says_what_was_cut(
+    quick_bundle_path: Path, tmp_path: Path
+) -> None:
+    result = run(
+        "scenarios", "--scenario", "single-stream", "--scenario", "offline", "--queries", 50_000,
+        "--bags", 1, "--accuracy-bags", 0, "--engine", "onnxruntime", "--within", 1,
+        "--bundle", quick_bundle_path, "--out", tmp_path, "--scratch", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    single, offline = record["results"]["rows"]
+    assert single["stopped"].startswith(f"stopped after {single['queries']} of 50000 queries")
+    assert offline["queries"] == 1
+    assert offline["samples_per_query"] < 50_000
+    assert f"onnxruntime, offline: {offline['stopped']}" in record["notes"]
