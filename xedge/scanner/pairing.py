@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 
 from xedge.errors import ConfigError
+from xedge.scanner.flatfield import Mask
 from xedge.scanner.intake import COUNTER_PERIOD
 from xedge.scanner.viewmemory import ViewMemory
 from xedge.types import I64, U16, Strip
@@ -175,14 +176,15 @@ class Pairing:
             return [row for part in parts_of(strip, MOST_LINES) for row in self.take(view, part)]
         self._longest = max(self._longest, len(strip))
         books.lines_in += len(strip)
-        cause = self._unusable(memory, strip)
+        cause, raw = self._unusable(memory, strip)
         if cause is not None:
             books.drop(cause, len(strip))
             return []
-        if memory.first is None:
+        if raw is None:
             anchor = next((m for m in self._views if m.first is not None), None)
             memory.begin(strip, anchor)
-        stood = memory.append(strip, self._line)
+            raw = memory.unwrapped(strip.encoder)
+        stood = memory.append(strip, raw, self._line)
         rows = self._rows(strip.captured_ns)
         if memory is self._leader and self._furthest is not None and stood:
             rows += self._standing(stood, strip)
@@ -199,20 +201,21 @@ class Pairing:
         self._settle()
         return rows
 
-    def _unusable(self, memory: ViewMemory, strip: Strip) -> Drop | None:
+    def _unusable(self, memory: ViewMemory, strip: Strip) -> tuple[Drop | None, I64 | None]:
+        """Why a strip is not used, and its encoder, unwrapped, once there was one before."""
         if strip.elements != memory.elements:
-            return Drop.WRONG_WIDTH
+            return Drop.WRONG_WIDTH, None
         if not strip.intact:
-            return Drop.DAMAGED
+            return Drop.DAMAGED, None
         if memory.first is None:
-            return None
+            return None, None
         raw = memory.unwrapped(strip.encoder)
         if memory.repeats(strip) and int(raw[0]) <= memory.furthest:
-            return Drop.REPEATED
+            return Drop.REPEATED, raw
         # Beyond the slack it would leave all other views behind for ever, lost lines or not.
         ahead = int(raw.max()) - memory.furthest > 2 * self._slack + 2 * len(strip) * self._line
         memory.jumps = memory.jumps + 1 if ahead or memory.jumped(strip, raw, self._line) else 0
-        return Drop.JUMPED if 0 < memory.jumps <= JUMP_STRIPS else None
+        return Drop.JUMPED if 0 < memory.jumps <= JUMP_STRIPS else None, raw
 
     # Rows
 
@@ -275,8 +278,8 @@ class Pairing:
         """The next lines of the leading view with their partners, as strips without gaps."""
         lines = leader.next(count)
         self._leader = leader
-        low = np.zeros((count, self.elements), np.uint16)
-        high = np.zeros((count, self.elements), np.uint16)
+        low = np.empty((count, self.elements), np.uint16)
+        high = np.empty((count, self.elements), np.uint16)
         for k, memory in enumerate(self._views):
             columns = slice(self._edges[k], self._edges[k + 1])
             if memory is leader:
@@ -284,7 +287,9 @@ class Pairing:
                 self.books[k].paired += lines.fresh
             else:
                 found, rows, fresh = memory.partners(lines.places, NEAR * self._line)
-                those = slice(None) if found.all() else found
+                those: Mask | slice = slice(None)
+                if not found.all():
+                    low[:, columns], high[:, columns], those = 0, 0, found
                 low[those, columns], high[those, columns] = memory.lines_at(rows)
                 self.books[k].paired += fresh
         strips: list[Strip] = []

@@ -51,6 +51,7 @@ class ViewMemory:
         furthest: The furthest it has read.
         latest: The last line that came, low and high.
         ended: True when no more will come.
+        unused: Lines that are part of no row yet.
         jumps: Strips in a row that are beyond a jump of the encoder.
     """
 
@@ -74,6 +75,7 @@ class ViewMemory:
         nothing = np.zeros(elements, np.uint16)
         self.latest: tuple[U16, U16] = (nothing, nothing)
         self.ended = False
+        self.unused = 0
         self.jumps = 0
 
     @property
@@ -90,11 +92,6 @@ class ViewMemory:
     def waits(self) -> bool:
         """True while there are lines that have not led a row."""
         return self._cursor < self._end
-
-    @property
-    def unused(self) -> int:
-        """Lines that are part of no row yet."""
-        return self._end - self._start - int(np.count_nonzero(self._used[self._start : self._end]))
 
     def begin(self, strip: Strip, anchor: ViewMemory | None) -> None:
         """The first strip comes; its encoder is close to that of a view that began before."""
@@ -135,9 +132,14 @@ class ViewMemory:
         steps[0] = steps[0] - gap if gap >= 0 else 0.0
         return bool(steps.max() > FAR + 1)
 
-    def append(self, strip: Strip, line: float) -> int:
-        """Take a strip; how many of its lines show a place again, for the belt stood."""
-        raw = self.unwrapped(strip.encoder)
+    def append(self, strip: Strip, raw: I64, line: float) -> int:
+        """Take a strip; how many of its lines show a place again, for the belt stood.
+
+        Args:
+            strip: The strip.
+            raw: Its encoder, as of `unwrapped`.
+            line: Counts from one line to the next.
+        """
         if self._counter is not None:
             self._lost += max(0, wrapped(strip.first_line - self._counter, COUNTER_PERIOD))
         self._counter = (strip.first_line + len(strip)) % COUNTER_PERIOD
@@ -160,6 +162,7 @@ class ViewMemory:
             behind = len(strip) - 1 - keep
             self._time_ns[rows] = strip.captured_ns - (behind * pace).astype(np.int64)
             self._end = rows.stop
+            self.unused += len(keep)
         return len(strip) - len(keep)
 
     def _moved(self, places: I64, least: float) -> Indices:
@@ -203,8 +206,9 @@ class ViewMemory:
     def next(self, count: int) -> ViewLines:
         """Lead with the next lines."""
         rows = slice(self._cursor, self._cursor + count)
-        fresh = int(np.count_nonzero(~self._used[rows]))
+        fresh = count - int(np.count_nonzero(self._used[rows]))
         self._used[rows] = True
+        self.unused -= fresh
         self._cursor = rows.stop
         return ViewLines(self._places[rows].copy(), self._low[rows], self._high[rows],
                          self._missing[rows].copy(), self._time_ns[rows].copy(), fresh)  # fmt: skip
@@ -228,7 +232,9 @@ class ViewMemory:
         span = slice(int(rows.min()), int(rows.max()) + 1)
         used = int(np.count_nonzero(self._used[span]))
         self._used[rows] = True
-        return found, _run(rows), int(np.count_nonzero(self._used[span])) - used
+        fresh = int(np.count_nonzero(self._used[span])) - used
+        self.unused -= fresh
+        return found, _run(rows), fresh
 
     def lines_at(self, rows: Rows) -> tuple[U16, U16]:
         """Low and high lines."""
@@ -243,8 +249,11 @@ class ViewMemory:
             spare = max(spare, int(np.argmax(near)) if near.any() else len(held))
         if leading:  # its next lines wait for other views: on a belt that rocks, without end
             spare = max(min(spare, self._cursor - self._start), len(held) - self._room * 3 // 2)
+        if not spare:
+            return 0
         gone = slice(self._start, self._start + spare)
-        unused = int(np.count_nonzero(~self._used[gone]))
+        unused = spare - int(np.count_nonzero(self._used[gone]))
+        self.unused -= unused
         self._start += spare
         if (skipped := self._start - self._cursor) > 0:
             self._cursor = self._start
