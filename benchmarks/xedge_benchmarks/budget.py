@@ -18,10 +18,12 @@ class Budget:
     Attributes:
         seconds: That may pass; None for as long as it takes.
         began: When they began, by the monotonic clock.
+        whole: Seconds that they are a part of; None where they are a whole.
     """
 
     seconds: float | None = None
     began: float = field(default_factory=time.monotonic)
+    whole: float | None = None
 
     def over(self) -> bool:
         """Whether they have passed."""
@@ -36,12 +38,14 @@ class Budget:
 
     def part(self, of: int) -> Budget:
         """A fair share of what is left, from now on, where so many things are still to be done."""
-        return self if self.seconds is None else Budget(self.left / of)
+        if self.seconds is None:
+            return self
+        return Budget(self.left / of, whole=self.whole or self.seconds)
 
     @property
     def no_time(self) -> str:
         """Why something was not begun at all."""
-        return f"no time was left: {self.seconds:g} s had passed"
+        return f"no time was left of {self.whole or self.seconds:g} s"
 
     def stopped(self, what: str, done: int, wanted: int) -> tuple[str, ...]:
         """The note of a record that has less of something than was asked for; none otherwise.
@@ -51,4 +55,5 @@ class Budget:
         """
         if done >= wanted or self.seconds is None:
             return ()
-        return (f"stopped after {done} of {wanted} {what}: {self.seconds:.3g} s had passed",)
+        share = f", its share of {self.whole:g}," if self.whole else ""
+        return (f"stopped after {done} of {wanted} {what}: {self.seconds:.3g} s{share} had passed",)

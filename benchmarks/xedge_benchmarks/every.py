@@ -98,7 +98,7 @@ def _algebra(recipe: str, plain: str, full_s: float) -> Step:
     return _step(text, full_s, "torch", "onnx", name=f"algebra {recipe}")
 
 
-_SIDES: Final = ("torch", "plain-export", "onnxruntime:fp32", "openvino:fp32", "openvino-bf16:fp32")
+_SIDES: Final = ("torch", "onnxruntime:fp32", "openvino:fp32", "openvino-bf16:fp32")
 """Contenders of a quick run: none that takes minutes to be made."""
 
 STEPS: Final = (
@@ -124,8 +124,9 @@ STEPS: Final = (
     _step("speed start", 60, "onnxruntime", quick="speed start --rounds 2", quick_s=35,
           name="speed start"),
     _step("loadgen --queries 200", 200, "mlperf_loadgen", quick_s=40,
-          quick="loadgen --queries 24 --rounds 2 --streams 2 --within 25"),
-    _step("growth --seconds 30", 450, quick="growth --quick --within 55", quick_s=70),
+          quick="loadgen --queries 16 --rounds 2 --streams 2 --within 25"),
+    _step("growth --seconds 30", 450, quick="growth --quick --seconds 8 --within 80",
+          quick_s=95),
     _contenders("atss-la", 420),
     _contenders("atss", 300),
     _contenders("paa", 300),
@@ -133,7 +134,7 @@ STEPS: Final = (
     _contenders("chr-resnet50", 100, 15),
     _contenders("sxmnet", 100, 15),
     _contenders("resnet34", 80, 15),
-    _step("accuracy", 550, quick="accuracy --bags 20 --within 25", quick_s=45),
+    _step("accuracy", 550, quick="accuracy --bags 20 --within 20", quick_s=35),
     _contenders("yolov3-doam", 300),
     _contenders("yolov3", 300),
     _contenders("fcos-doam", 300),
@@ -141,8 +142,8 @@ STEPS: Final = (
     _speed("mechanisms", 450),
     _contenders("atss-paper", 700),
     _contenders("atss-la-paper", 900),
-    Step(name="contenders, quick", full=None, needs=("torch", "onnx"), quick_s=80,
-         quick=("contenders", "--quick", "--within", "40",
+    Step(name="contenders, quick", full=None, needs=("torch", "onnx"), quick_s=60,
+         quick=("contenders", "--quick", "--within", "30",
                 *(word for side in _SIDES for word in ("--contender", side)))),
     _step("contenders --gpu", 1200, GPU, "torch", quick="contenders --gpu --quick --within 60",
           quick_s=120, name="contenders --gpu"),

@@ -31,4 +31,8 @@ def test_a_record_says_how_far_it_came() -> None:
     cut = Budget(30.0, began=time.monotonic() - 60)
     assert cut.stopped("bags", 3, 20) == ("stopped after 3 of 20 bags: 30 s had passed",)
     assert cut.stopped("bags", 20, 20) == ()
-    assert cut.no_time == "no time was left: 30 s had passed"
+    part = Budget(7.5, began=cut.began, whole=30)
+    assert part.stopped("bags", 3, 20) == (
+        "stopped after 3 of 20 bags: 7.5 s, its share of 30, had passed",
+    )
+    assert cut.no_time == cut.part(3).part(2).no_time == "no time was left of 30 s"
