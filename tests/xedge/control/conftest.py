@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -183,3 +184,31 @@ def faulty_proxy() -> Iterator[Callable[[int], FaultyProxy]]:
             return proxy
 
         yield made
+
+
+@pytest.fixture
+def modbus_behind_proxy(
+    rig_modules: dict[str, Any], tmp_path: Path, faulty_proxy: Callable[[int], Any]
+) -> Iterator[tuple[Any, Any]]:
+    """A lane that is client of a PLC, with a proxy between them."""
+    module = rig_modules["rig_modbus"]
+    with module.client(tmp_path) as rig:
+        proxy = faulty_proxy(rig.options.port)
+        rig.bus = module.ModbusBus(replace(rig.options, port=proxy.port, timeout_s=0.2))
+        yield rig, proxy
+
+
+@pytest.fixture
+def opcua_behind_proxy(
+    rig_modules: dict[str, Any], tmp_path: Path, faulty_proxy: Callable[[int], Any]
+) -> Iterator[tuple[Any, Any]]:
+    """A lane that serves a PLC with certificate and password, with a proxy between them."""
+    module = rig_modules["rig_opcua"]
+    site = module.Site(tmp_path)
+    proxy = faulty_proxy(site.port)
+    bus = module.RestartingBus(site.options("lane", "plc"))
+    port = module.OpcUaPort(site.options("plc", "lane", port=proxy.port, timeout_s=10.0))
+    port.connect()
+    yield SimpleNamespace(bus=bus, port=port), proxy
+    port.close()
+    bus.close()
