@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 import sys
@@ -67,6 +68,22 @@ def test_an_engine_that_exits_fails_its_window_and_the_next_is_screened(belt) ->
     report = run(belt, belt.strips((AIR + "#" * 20) * 2 + AIR), screen)
     assert [d.reason for d in report.decisions] == [Reason.ENGINE_FAILED, Reason.NONE]
     assert report.errors == ("bag 1: SystemExit: 3",)
+
+
+@pytest.mark.parametrize("by_the_host", [False, True])
+def test_garbage_is_not_looked_for_in_what_was_there_before_the_belt(belt, by_the_host) -> None:
+    frozen: list[int] = []
+    if by_the_host:
+        gc.freeze()
+    try:
+        held = len(gc.get_objects())
+        run(belt, belt.strips(AIR + "#" * 20 + AIR), lambda planes: NOTHING,
+            on_decision=lambda decision, scan: frozen.append(gc.get_freeze_count()))  # fmt: skip
+        assert len(frozen) == 1
+        assert frozen[0] > held * 9 // 10
+        assert (gc.get_freeze_count() > 0) == by_the_host  # and that is left to the host
+    finally:
+        gc.unfreeze()
 
 
 def test_looking_at_the_threads_is_no_event_of_the_lane(belt, monkeypatch) -> None:
