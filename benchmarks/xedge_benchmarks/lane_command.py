@@ -44,7 +44,7 @@ GOAL_MS = 10.0
 )
 @click.option("--tail", is_flag=True,
               help=f"{TAIL_WINDOWS} windows, enough to say a p99.9 of what is added: "
-              "by default engine pause, 2 lanes at 2.5 m/s, 12 minutes.")  # fmt: skip
+              "by default engine pause, 2 lanes at 2.5 m/s, 6 minutes.")  # fmt: skip
 @click.option("--windows", type=click.IntRange(1),
               help="Of each run, about; instead of --seconds.")  # fmt: skip
 @click.option("--work-ms", type=click.FloatRange(0.1, 10_000), default=64.0, show_default=True,
