@@ -30,13 +30,22 @@ def test_the_null_engine_alone_is_no_pass_where_a_real_one_is_installed(
     python.write_text(f'#!/bin/sh\nPYTHONPATH="{tmp_path}/site" exec "{sys.executable}" -S "$@"\n')
     python.chmod(0o755)
     run("cmake", "-S", repository / "cmake", "-B", tmp_path / "build", f"-DXEDGE_PYTHON={python}",
-        "-DXEDGE_ORT_INCLUDE=", "-DCMAKE_DISABLE_FIND_PACKAGE_OpenVINO=ON")  # fmt: skip
+        "-DXEDGE_ORT=OFF", "-DCMAKE_DISABLE_FIND_PACKAGE_OpenVINO=ON")  # fmt: skip
     done = subprocess.run(
         ["ctest", "--test-dir", tmp_path / "build", "-R", "^engine"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode != 0
     assert "engine-installed-but-not-built-in (Failed)" in done.stdout
+
+
+def test_headers_alone_are_enough_to_build_an_engine_in(cmake, run, repository, tmp_path) -> None:
+    """As for a machine whose packages are elsewhere: the library is found when a detector opens."""
+    (tmp_path / "onnxruntime_c_api.h").touch()
+    printed = run("cmake", "-S", repository / "cmake", "-B", tmp_path / "build",
+                  "-DXEDGE_PYTHON=/bin/false", "-DXEDGE_OPENVINO=OFF", "-DXEDGE_ORT=ON",
+                  f"-DXEDGE_ORT_INCLUDE={tmp_path}")  # fmt: skip
+    assert f"ONNX Runtime: headers {tmp_path}" in printed
 
 
 def test_a_vendor_finds_what_is_installed(build, run, repository, tmp_path) -> None:
