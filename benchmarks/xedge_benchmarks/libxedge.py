@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from xedge.errors import ConfigError, XedgeError
+from xedge.native import find_libxedge
 from xedge.types import U16, Detections
 from xedge_benchmarks.record import checkout
 
@@ -140,6 +141,15 @@ def scan_of(low: U16, high: U16) -> Scan:
     """The struct of two images whose elements lie side by side; the images must outlive it."""
     return Scan(c.sizeof(Scan), low.ctypes.data, high.ctypes.data, *low.shape,
                 low.strides[0], high.strides[0])  # fmt: skip
+
+
+def library_to_measure() -> Path:
+    """File of libxedge: in a checkout built of its sources, elsewhere the one that is installed.
+
+    Raises:
+        ConfigError: As `build_library` says, or when there is neither.
+    """
+    return build_library(build_folder()) if checkout() else find_libxedge().library
 
 
 def build_library(folder: Path) -> Path:

@@ -18,7 +18,8 @@ from xedge_benchmarks.wording import rows_table
 @click.command()
 @click.option("--engine", default="auto", show_default=True, help="The engine that both run.")
 @click.option("--library", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-              help="libxedge.so; without it, it is built in the user's cache folder.")  # fmt: skip
+              help="libxedge.so; without it, the checkout's is built in the user's cache folder, "
+              "else the one that was installed with xedge is taken.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(min=2), default=200, show_default=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=10, show_default=True)
 @click.option("--bags", type=click.IntRange(min=1), default=8, show_default=True,
@@ -49,7 +50,7 @@ def native(
       xedge bench native --engine onnxruntime --threads 1 --rounds 500
       xedge bench native --library /opt/xedge/lib/libxedge.so
     """  # noqa: D301  # click wants the character, not a backslash
-    from xedge_benchmarks.libxedge import build_folder, build_library
+    from xedge_benchmarks.libxedge import library_to_measure
     from xedge_benchmarks.native import NativeSettings, bench_native
 
     settings = NativeSettings(
@@ -60,7 +61,7 @@ def native(
     with Progress(console=console, auto_refresh=False) as progress:
         bar = progress.add_task("building libxedge", total=None)
         progress.refresh()
-        file = library or build_library(build_folder())
+        file = library or library_to_measure()
         progress.update(bar, description="screening scans", total=rounds)
 
         def step(done: int) -> None:

@@ -105,3 +105,9 @@ def test_a_build_that_fails_says_why(
     monkeypatch.setattr(libxedge, "checkout", lambda: tmp_path)
     with pytest.raises(ConfigError, match="no such moon"):
         build_library(tmp_path / "build")
+
+
+def test_without_a_checkout_the_installed_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libxedge, "checkout", lambda: None)
+    with pytest.raises(ConfigError, match=r"wheel\.cmake=true"):
+        libxedge.library_to_measure()

@@ -20,22 +20,31 @@ FOLDERS: Final = (
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the tree as it is, built from a copy.
-
-    setuptools leaves a `build` folder in the tree and puts what lies there into the next wheel:
-    a module that was deleted since would come back.
-    """
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a wheel is made of, as the tree has it: what git ignores must not matter."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, source)
-    for folder in FOLDERS:
+    for folder in (*FOLDERS, "cmake"):
         shutil.copytree(
             ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__", ".*")
         )
+    return source
+
+
+@pytest.fixture(scope="session")
+def pure_wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of the tree as it is."""
+    out = tmp_path_factory.mktemp("wheel")
     succeed([sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)], out)
     (built,) = out.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="session")
+def wheel(pure_wheel: Path) -> Path:
+    """The wheel that a device gets."""
+    return pure_wheel
 
 
 @pytest.fixture(scope="session")

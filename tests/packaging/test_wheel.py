@@ -44,6 +44,10 @@ def test_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
     assert {name for name in names_in(wheel) if ".dist-info/" not in name} == expected
 
 
+def test_it_is_for_every_machine(wheel: Path) -> None:
+    assert wheel.name == f"xedge-{xedge.__version__}-py3-none-any.whl"
+
+
 def test_shipped_data_is_there(wheel: Path) -> None:
     names = names_in(wheel)
     assert "xedge/bundles/default.xedge" in names
@@ -62,6 +66,6 @@ def test_commands_are_declared(wheel: Path) -> None:
     commands = set(declared["xedge.commands"])
     assert commands == {
         "demo", "record", "run", "serve", "sim-plc", "detect", "data", "pack", "sign", "verify",
-        "inspect", "evaluate", "doctor", "dicos", "compile", "train", "explain", "export",
-        "calibrate", "bench", "flatfield", "replay", "soak",
+        "inspect", "evaluate", "doctor", "libxedge", "dicos", "compile", "train", "explain",
+        "export", "calibrate", "bench", "flatfield", "replay", "soak",
     }  # fmt: skip

@@ -20,9 +20,10 @@ from xedge import engines
 from xedge.bundle import open_bundle
 from xedge.commands.bundle_options import bundle_options
 from xedge.engines import Availability
-from xedge.errors import BundleError, EngineError
+from xedge.errors import BundleError, ConfigError, EngineError
 from xedge.golden import verify_golden
 from xedge.machine import Machine, read_machine
+from xedge.native import HOW, find_libxedge
 
 FAST_CLOCKS = frozenset({"tsc", "arch_sys_counter"})
 """Clock sources that a process reads without a system call."""
@@ -75,6 +76,7 @@ class Examination:
         clock: The clock behind every latency.
         engines: Back end to its version, or the reason why it cannot be used.
         bundle: The bundle and its self-test.
+        libxedge: The library for C and C++ that was installed with it; empty when none was.
         advice: What to do, most urgent first.
     """
 
@@ -84,6 +86,7 @@ class Examination:
     clock: Clock
     engines: Mapping[str, Availability]
     bundle: BundleState
+    libxedge: str
     advice: tuple[str, ...]
 
     @property
@@ -113,8 +116,17 @@ def examine(bundle_path: Path | None = None, public_key: bytes | None = None) ->
         clock=Clock(source=machine.clock_source, resolution_ns=info.resolution * 1e9),
         engines=found,
         bundle=bundle,
+        libxedge=libxedge_here(),
         advice=advise(machine, found, bundle),
     )
+
+
+def libxedge_here() -> str:
+    """The library for C and C++ in this installation; empty when it is of Python alone."""
+    try:
+        return str(find_libxedge().library)
+    except ConfigError:
+        return ""
 
 
 def default_engine(found: Mapping[str, Availability]) -> str:
@@ -229,6 +241,7 @@ def _print(found: Examination) -> None:
         "bundle": f"{bundle.name}, sha256 {bundle.sha256[:16]}" if bundle.name else "none",
         "self-test": f"{'passed' if bundle.passed else 'FAILED'}"
         f"{f' on {bundle.engine}' if bundle.engine else ''}: {bundle.detail}",
+        "libxedge": found.libxedge or f"not in this installation ({HOW})",
     }
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, fact in facts.items():

@@ -15,10 +15,19 @@ from click.testing import CliRunner
 from xedge import engines
 from xedge.bundle import Variant, write_bundle
 from xedge.cli import main
-from xedge.commands.doctor import BundleState, advise, check_bundle, default_engine, examine
+from xedge.commands import doctor
+from xedge.commands.doctor import (
+    BundleState,
+    advise,
+    check_bundle,
+    default_engine,
+    examine,
+    libxedge_here,
+)
 from xedge.encode import dual_energy_planes
 from xedge.engines import Availability
 from xedge.machine import Machine
+from xedge.native import find_libxedge
 from xedge.spec import ModelSpec
 
 PLAIN = Machine(
@@ -82,6 +91,17 @@ def test_command_prints_what_it_found(sound_bundle: Path) -> None:
     assert "passed" in result.output
     for name in engines.BACK_ENDS:
         assert name in result.output
+    assert libxedge_here() in result.output
+
+
+def test_libxedge_is_named_where_it_was_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "find_libxedge", lambda: find_libxedge(tmp_path))
+    assert libxedge_here() == ""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libxedge.so").touch()
+    assert libxedge_here() == str(tmp_path / "lib" / "libxedge.so")
 
 
 def test_json(sound_bundle: Path) -> None:
