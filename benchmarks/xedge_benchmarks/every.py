@@ -125,7 +125,7 @@ STEPS: Final = (
     _step("speed start", 60, "onnxruntime", quick="speed start --rounds 2", quick_s=35,
           name="speed start"),
     _step("loadgen --queries 200", 200, "mlperf_loadgen", quick_s=40,
-          quick="loadgen --queries 16 --rounds 2 --streams 2 --within 25"),
+          quick="loadgen --queries 20 --rounds 2 --streams 2 --within 25"),
     _step("growth --seconds 30", 450, quick="growth --quick --seconds 8 --within 80",
           quick_s=95),
     _contenders("atss-la", 420),
