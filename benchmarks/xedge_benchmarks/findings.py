@@ -19,6 +19,7 @@ from xedge_benchmarks.wording import (
     energy_a_bag,
     milliseconds,
     number,
+    percentile,
 )
 
 
@@ -201,8 +202,8 @@ def _ring(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     gaps = f"LOST {missing} of {run['written']} lines" if missing else "no gap"
     yield Finding(
         f"{content['settings']['rate']} lines/s of {found['elements']} elements",
-        f"{gaps}; due to read p50 {milliseconds(late['p50'])}, p99 {number(late['p99'])}, "
-        f"p99.9 {number(late['p99.9'])}, max {number(late['max'])}",
+        f"{gaps}; due to read p50 {milliseconds(late['p50'])}, p99 {percentile(late['p99'])}, "
+        f"p99.9 {percentile(late['p99.9'])}, max {number(late['max'])}",
     )
     for row in found["kills"]:
         yield Finding(

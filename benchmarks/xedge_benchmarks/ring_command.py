@@ -11,6 +11,7 @@ from rich.table import Table
 
 from xedge_benchmarks.command_record import keep_and_tell, record_options
 from xedge_benchmarks.record import BenchRecord
+from xedge_benchmarks.wording import percentile
 
 
 @click.command()
@@ -59,7 +60,9 @@ def _print(record: BenchRecord, console: Console) -> None:
     run = found["undisturbed"]
     table = Table("from due to read, ms", "p50", "p99", "p99.9", "max")
     for title, key in (("every line", "line_ms"), ("last line of a strip", "last_line_ms")):
-        table.add_row(title, *(f"{run[key][name]:.2f}" for name in ("p50", "p99", "p99.9", "max")))
+        table.add_row(
+            title, *(percentile(run[key][name]) for name in ("p50", "p99", "p99.9", "max"))
+        )
     console.print(table)
     console.print(f"of one core: reader {run['reader_core']:.0%}, writer {run['writer_core']:.0%}")
     table = Table("run", "away, s", "written", "read", "overwritten", "died with it", "gaps",

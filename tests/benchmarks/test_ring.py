@@ -50,10 +50,13 @@ def test_a_record_says_where_every_line_went(tmp_path: Path) -> None:
 def test_latencies_are_counted_from_when_a_line_was_due() -> None:
     """Of a strip of three lines at 1000 a second, read 1 ms after the last one was due."""
     early = [0, 3, 0, 9_000_000]  # in the warm-up
-    rows = np.array([early, [3, 3, 600_000_000, 601_000_000]], np.int64)
-    said = ring.latencies_ms(rows, 1000)
-    assert said["last_line_ms"] == {"p50": 1.0, "p99": 1.0, "p99.9": 1.0, "max": 1.0}
-    assert said["line_ms"] == {"p50": 2.0, "p99": 3.0, "p99.9": 3.0, "max": 3.0}
+    later = [[3, 3, due, due + 1_000_000] for due in range(600_000_000, 630_000_000, 5_000_000)]
+    said = ring.latencies_ms(np.array([early, *later], np.int64), 1000)
+    last, every = said["last_line_ms"], said["line_ms"]
+    assert (last["n"], last["p50"], last["max"], last["p99"]) == (6, 1.0, 1.0, None)
+    assert last["interval_95"]["p50"] == (1.0, 1.0)
+    assert (every["n"], every["p50"], every["max"], every["p99"]) == (18, 2.0, 3.0, None)
+    assert "interval_95" not in every
 
 
 def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
