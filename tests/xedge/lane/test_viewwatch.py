@@ -5,16 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.xedge.lane.test_lane_views import OFFSETS, bag, config, dark_things, lane, screened
+from tests.xedge.lane.test_lane_views import (
+    OFFSETS,
+    WIDTHS,
+    View,
+    bag,
+    config,
+    dark_things,
+    flat_field,
+    lane,
+    screened,
+)
 from xedge.lane import Journal
 from xedge.lane.config import FULL
+from xedge.lane.core import LaneCore
+from xedge.lane.events import Note, RunWindow, StripArrived, WindowDone
 from xedge.lane.journal import JournalReader
+from xedge.lane.journal.core import freeze, thaw
 from xedge.lane.journal.replay import replay
 from xedge.lane.viewwatch import ViewWatch
 from xedge.scanner.cutter import BagCutter, CutterConfig
+from xedge.scanner.pairedsource import PairedSource
+from xedge.scanner.pairing import Pairing, ViewPlan
 from xedge.scanner.pieces import BagEnded
-from xedge.types import Reason, Verdict
+from xedge.types import Detections, Reason, Verdict
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -59,6 +76,40 @@ def test_what_fits_into_lines_that_the_leading_view_lost_has_a_decision(shows) -
     last = max(OFFSETS[:2])
     assert decision.encoder_head - last <= inside[0]
     assert inside[1] <= decision.encoder_tail - last
+
+
+@settings(max_examples=25)
+@given(
+    things=st.lists(
+        st.tuples(st.integers(10, 60), st.integers(8, 40), st.sampled_from([(0,), (1,), (0, 1)])),
+        min_size=1, max_size=6,
+    ),
+    lost=st.lists(
+        st.tuples(st.integers(0, 1), st.integers(4, 28), st.integers(1, 10)), max_size=4
+    ),
+)  # fmt: skip
+def test_whatever_any_view_would_have_shown_has_a_decision(things, lost) -> None:
+    """Things that some views show, and strips of 16 lines that are lost somewhere."""
+    at, shown, spans = 60, [[], []], []
+    for gap, length, views in things:
+        at += gap
+        for view in views:
+            shown[view] += bag(at, at + length, view)
+        spans.append((at, at + length, views))
+        at += length
+    gone = [[(16 * a, 16 * (a + n)) for v, a, n in lost if v == view] for view in range(2)]
+    report, _, _ = lane(shown, gone=gone)
+    last = max(OFFSETS[:2])
+    for begin, end, views in spans:
+        here = [d for d in report.decisions
+                if d.encoder_head - last < end and d.encoder_tail - last >= begin]  # fmt: skip
+        assert here, (begin, end, views)
+        missed = any(
+            a - OFFSETS[view] < end and begin < b - OFFSETS[view]
+            for view in range(2) for a, b in gone[view]
+        )  # fmt: skip
+        if missed:
+            assert all(d.verdict is not Verdict.CLEAR for d in here)
 
 
 def test_a_view_that_loses_less_than_a_gap_announces_nothing() -> None:
@@ -113,6 +164,28 @@ def test_one_end_that_a_view_does_not_show_is_no_displacement() -> None:
               bag(60, 135, 1) + bag(160, 235, 1) + bag(260, 335, 1)]  # fmt: skip
     report, _, _ = lane(things)
     assert [d.verdict for d in report.decisions] == [Verdict.CLEAR] * 3
+
+
+def test_a_core_that_is_kept_knows_which_view_is_blind_or_displaced() -> None:
+    core = LaneCore((flat_field(WIDTHS[0]), flat_field(WIDTHS[1])), config())
+    pairing = Pairing([ViewPlan(WIDTHS[v], 0) for v in range(2)], 1.0)
+    things = [bag(40 + 60 * k, 70 + 60 * k, v) for k in range(4) for v in range(2)]
+    views = [[one for made in things[v::2] for one in made] for v in range(2)]
+    sources = [View(v, t, [(400, 480)] * v, offsets=(0, 0), shift=20 * v)
+               for v, t in enumerate(views)]  # fmt: skip
+    said = []
+    for turn, strip in enumerate(PairedSource(sources, pairing)):
+        for action in core.handle(StripArrived(strip), strip.captured_ns):
+            if isinstance(action, RunWindow):
+                answer = WindowDone(action.bag, action.index, Detections.empty(), FULL)
+                core.handle(answer, strip.captured_ns)
+            elif isinstance(action, Note):
+                said.append(action.kind)
+        if turn % 7 == 0:
+            core = thaw(freeze(core))
+    assert {"view-displaced", "view-blind", "view-sees"} <= set(said)
+    assert said.count("view-displaced") == 1
+    assert "view 2 shows bags 20 lines later" in core.health.displaced
 
 
 def test_a_view_that_was_displaced_is_believed_again_after_some_bags() -> None:
