@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import gc
 import queue
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from xedge.lane.clock import Clock
 from xedge.lane.config import LaneConfig
@@ -54,6 +56,9 @@ LOOK_S = 0.25
 
 TEND_S = 0.1
 """Seconds without a window after which the engine is looked after."""
+
+SWITCH_S = 5e-4
+"""Seconds after which a thread that computes in Python lets the lane's have the interpreter."""
 
 NOTHING = Tick()
 """What an inbox gives when nothing has happened."""
@@ -101,6 +106,27 @@ class Inbox:
             return event
 
 
+@contextmanager
+def _prompt_interpreter() -> Iterator[None]:
+    """The interpreter of this process as a belt wants it; as it was, when the belt has ended."""
+    # What a process holds by now, engines and libraries, is nothing to look through for garbage
+    # while a belt runs: that stops every thread for tens of milliseconds.
+    frozen = gc.get_freeze_count() > 0  # by another lane, or by whoever runs this one
+    gc.freeze()
+    # Whoever computes in Python beside the lane has the interpreter for so long each time that the
+    # lane wants it, and the lane wants it again after each step over a strip.
+    switch_s = sys.getswitchinterval()
+    if switch_s > SWITCH_S:
+        sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        if switch_s > SWITCH_S:
+            sys.setswitchinterval(switch_s)
+        if not frozen:
+            gc.unfreeze()
+
+
 class RealTimeLane:
     """Drives one core through one source on the real clock.
 
@@ -136,15 +162,15 @@ class RealTimeLane:
 
     def run(self, source: Iterable[Strip]) -> None:
         """Screen the source to its end; what interrupts it decides the open bags and passes."""
+        with _prompt_interpreter():
+            self._run(source)
+
+    def _run(self, source: Iterable[Strip]) -> None:
         acquisition = threading.Thread(
             target=self._acquire, args=(source,), name="xedge-acquisition", daemon=True
         )
         engine = threading.Thread(target=self._work, name="xedge-engine", daemon=True)
         self._steering.attach(self._inbox.put)
-        # What a process holds by now, engines and libraries, is nothing to look through for
-        # garbage while a belt runs: that stops every thread for tens of milliseconds.
-        frozen_before = gc.get_freeze_count() > 0  # by another lane, or by whoever runs this one
-        gc.freeze()
         acquisition.start()
         engine.start()
         try:
@@ -155,8 +181,6 @@ class RealTimeLane:
             self._publisher.publish(self._core.handle(Interrupted(), self._now_ns()))
             raise
         finally:
-            if not frozen_before:
-                gc.unfreeze()
             self._vitals.ledger, self._vitals.depths = self._core.ledger, Depths()
             self._stop.set()
             self._orders.put(None)

@@ -71,19 +71,27 @@ def test_an_engine_that_exits_fails_its_window_and_the_next_is_screened(belt) ->
 
 
 @pytest.mark.parametrize("by_the_host", [False, True])
-def test_garbage_is_not_looked_for_in_what_was_there_before_the_belt(belt, by_the_host) -> None:
-    frozen: list[int] = []
+def test_the_interpreter_is_the_belt_s_while_it_runs_and_then_the_host_s_again(
+    belt, by_the_host
+) -> None:
+    seen: list[tuple[int, float]] = []
+    switch_s = sys.getswitchinterval()
     if by_the_host:
         gc.freeze()
+        sys.setswitchinterval(1e-4)
     try:
-        held = len(gc.get_objects())
+        own_s, held = sys.getswitchinterval(), len(gc.get_objects())
         run(belt, belt.strips(AIR + "#" * 20 + AIR), lambda planes: NOTHING,
-            on_decision=lambda decision, scan: frozen.append(gc.get_freeze_count()))  # fmt: skip
-        assert len(frozen) == 1
-        assert frozen[0] > held * 9 // 10
-        assert (gc.get_freeze_count() > 0) == by_the_host  # and that is left to the host
+            on_decision=lambda decision, scan: seen.append(
+                (gc.get_freeze_count(), sys.getswitchinterval())))  # fmt: skip
+        ((frozen, during_s),) = seen
+        assert frozen > held * 9 // 10
+        assert during_s == pytest.approx(min(own_s, 5e-4), abs=2e-6)  # kept in whole µs
+        assert (gc.get_freeze_count() > 0) == by_the_host
+        assert sys.getswitchinterval() == pytest.approx(own_s, abs=2e-6)
     finally:
         gc.unfreeze()
+        sys.setswitchinterval(switch_s)
 
 
 def test_looking_at_the_threads_is_no_event_of_the_lane(belt, monkeypatch) -> None:
