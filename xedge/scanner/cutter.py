@@ -284,7 +284,9 @@ class BagCutter:
         lines = Lines.concatenate(self._held)
         self._held.clear()
         self._bag.lines += len(lines)
-        self._bag.edge += (lines.low[:, self._outermost] < self._end_level).sum(axis=0)
+        self._bag.edge += [
+            np.count_nonzero(lines.low[:, end] < self._end_level) for end in self._outermost
+        ]
         if matter:
             self._bag.tail_encoder = int(lines.encoder[-1])
             self._bag.tail_ns = int(lines.time_ns[-1])

@@ -189,8 +189,10 @@ class DetectorMonitor:
         for energy, raw in enumerate((low, high)):
             self._saturated[energy] += self._count_saturated(energy, raw)
         air = self._judge_idle(pair)
+        failing = bool(self._faulty.any())
         for energy in (0, 1):
-            self._repair_faulty(energy, pair[energy])
+            if failing:
+                self._repair_faulty(energy, pair[energy])
             self._repair_glitches(energy, pair[energy], pair[1 - energy][-1], air)
         return pair
 
@@ -291,7 +293,7 @@ class DetectorMonitor:
         """Interpolate faulty elements where they disagree with the living ones beside them."""
         dead = self._flat.dead[energy]
         bad = self._faulty[energy] | dead
-        if not self._faulty[energy].any() or bad.all():
+        if bad.all():
             return
         repair = Repair.of(bad)
         wanted = repair.values(lines)
