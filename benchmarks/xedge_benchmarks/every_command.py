@@ -123,6 +123,7 @@ def _turns(
                 spare=functools.partial(_has, out, args, wanted) if runs else lambda: False,
                 takes_s=step.quick_s / 2 if quick else step.full_s,
                 limit_s=step.quick_s * 2 if quick else FULL_S,
+                may_outlast=not quick,
             )
 
 

@@ -48,7 +48,7 @@ def test_a_failing_step_stops_nothing() -> None:
         Turn(name="one", args=("a",), limit_s=5.0),
         Turn(name="two", args=("b", "--x"), limit_s=6.0),
         Turn(name="three", args=("c",), lack="no GPU"),
-        Turn(name="four", args=("d",), limit_s=1e3),
+        Turn(name="four", args=("d",), limit_s=1e3, may_outlast=False),
         Turn(name="five", args=("e",), spare=lambda: True),
         Turn(name="six", args=("f",), takes_s=1e9),
     ]
