@@ -143,6 +143,10 @@ class Detector:
             return self._detect_colour(image, pixel_mm)
         return self.detect_scan(image.low, image.high)
 
+    def __call__(self, planes: U8) -> Detections:
+        """As `detect_window`: the detector is a lane's screen."""
+        return self.detect_window(planes)
+
     @property
     def stopped(self) -> int:
         """Windows so far that stopped after the first pass."""

@@ -67,5 +67,5 @@ def test_commands_are_declared(wheel: Path) -> None:
     assert commands == {
         "demo", "record", "run", "serve", "sim-plc", "detect", "data", "pack", "sign", "verify",
         "inspect", "evaluate", "doctor", "libxedge", "dicos", "compile", "train", "explain",
-        "export", "calibrate", "bench", "flatfield", "replay", "soak",
+        "export", "calibrate", "bench", "flatfield", "quiet", "replay", "soak",
     }  # fmt: skip

@@ -25,6 +25,12 @@ require_signature: Final[Callable[[Command], Command]] = click.option(
 """Gives a command the argument ``public_key``, 32 raw bytes or None, for `open_bundle`."""
 
 
+refine_all: Final[Callable[[Command], Command]] = click.option(
+    "--refine-all", is_flag=True, help="Every window, whatever the bundle says of quiet ones."
+)
+"""Gives a command the argument ``refine_all``, for `open_detector`."""
+
+
 def bundle_options(command: Command) -> Command:
     """The command with the arguments ``bundle`` and ``public_key``, for `open_bundle`."""
     option = click.option(

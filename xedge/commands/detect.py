@@ -16,7 +16,7 @@ from rich.table import Table
 
 from xedge import __version__
 from xedge.bundle import Bundle, open_bundle
-from xedge.commands.bundle_options import bundle_options
+from xedge.commands.bundle_options import bundle_options, refine_all
 from xedge.detector import ASSUMED_PICTURE_MM, open_detector
 from xedge.drawing import draw_detections
 from xedge.engines import BACK_ENDS
@@ -31,6 +31,7 @@ from xedge.types import AIR_COUNTS, Detections
 @bundle_options
 @click.option("--engine", default="auto", show_default=True, help=f"auto, {', '.join(BACK_ENDS)}.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engine; else all cores.")
+@refine_all
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least score; else the model's.")
 @click.option(
     "--pixel-mm",
@@ -56,6 +57,7 @@ def detect(
     engine: str,
     threads: int | None,
     threshold: float | None,
+    refine_all: bool,
     pixel_mm: float | None,
     air: int,
     draw: Path | None,
@@ -83,7 +85,9 @@ def detect(
     results: list[Finding | Refusal] = []
     findings: list[Finding] = []
     with (
-        open_detector(opened, engine, threads, score_threshold=threshold) as detector,
+        open_detector(
+            opened, engine, threads, score_threshold=threshold, refine_all=refine_all
+        ) as detector,
         Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress,
     ):
         # Both halves of a pair may be named, by `*.png` for one.

@@ -28,11 +28,13 @@ class EngineState:
         name: The engine, in its own words.
         tests: The books of its self-tests since the start, which was one as well.
         process: Its process; None when it has none of its own.
+        stopped: Windows so far that stopped after the first pass.
     """
 
     name: str
     tests: SelfTests
     process: ProcessState | None
+    stopped: int = 0
 
     @property
     def problem(self) -> str:
@@ -62,13 +64,18 @@ class ServedEngine:
         """How the engine is now; any thread may ask."""
         if isinstance(self._engine, EngineProcess):
             process = self._engine.state
-            return EngineState(process.name, self.screen.tests, process)
-        return EngineState(self._engine.name, self.screen.tests, None)
+            return EngineState(process.name, self.screen.tests, process, self.screen.stopped)
+        return EngineState(self._engine.name, self.screen.tests, None, self.screen.stopped)
 
 
 @contextmanager
 def served_engine(
-    bundle: Bundle, path: Path | None, engine: str, threads: int | None, table: EngineTable
+    bundle: Bundle,
+    path: Path | None,
+    engine: str,
+    threads: int | None,
+    table: EngineTable,
+    least: float | None = None,
 ) -> Iterator[ServedEngine]:
     """An engine that has reproduced the bundle's golden answer.
 
@@ -78,13 +85,14 @@ def served_engine(
         engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
         threads: Threads of one run; None leaves a core to the detector's lines.
         table: How the engine is kept.
+        least: As in `xedge.engines.deploy.load_variant`; None refines every window.
 
     Raises:
         EngineError: When the engine is not installed, refuses the model, or answers something
             else.
         BundleError: When the file is another one by now.
     """
-    opener = functools.partial(open_named, path, bundle.sha256, engine, threads)
+    opener = functools.partial(open_named, path, bundle.sha256, engine, threads, least)
     with ExitStack() as stack:
         if not table.process:
             screen = stack.enter_context(opener())
@@ -127,8 +135,14 @@ def served_fallbacks(
     return rungs
 
 
-def open_named(path: Path | None, sha256: str, engine: str, threads: int | None) -> GoldenScreen:
+def open_named(
+    path: Path | None,
+    sha256: str,
+    engine: str,
+    threads: int | None,
+    least: float | None = None,
+) -> GoldenScreen:
     """As `open_golden`, with the engine's version in its name."""
-    screen = open_golden(path, sha256, engine, threads or lane_threads())
+    screen = open_golden(path, sha256, engine, threads or lane_threads(), least=least)
     screen.name = " ".join(engines.usable(screen.name))
     return screen

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from xedge.bundle import Bundle, open_bundle
 from xedge.commands.answers import Contender, answers_of
-from xedge.commands.bundle_options import bundle_options
+from xedge.commands.bundle_options import bundle_options, refine_all
 from xedge.commands.evaluated import FRESH_SEED, Subjects, annotated, finder, simulated
 from xedge.commands.screening import EngineUsed
 from xedge.data.formats import FORMATS
@@ -69,6 +69,7 @@ def evaluate_bundle(
     threads: int | None = None,
     threshold: float | None = None,
     pixel_mm: float | None = None,
+    refine_all: bool = False,
     rate: float = FALSE_ALARMS,
     folder: Path | None = None,
     advance: Callable[[], None] = lambda: None,
@@ -82,6 +83,7 @@ def evaluate_bundle(
         threads: Threads of one run; None for every physical core.
         threshold: Detections with a lower score are dropped; None takes the model's own.
         pixel_mm: Size of a colour picture's pixel; None is guessed.
+        refine_all: True refines every window, whatever the bundle says of quiet ones.
         rate: Share of the clean images that may alarm where recall is counted.
         folder: Where answers are kept as they come, and taken from (`xedge.commands.answers`).
         advance: Called after each image.
@@ -97,12 +99,12 @@ def evaluate_bundle(
         finders = [
             stack.enter_context(
                 finder(bundle, engine, variant, threads=threads, threshold=threshold,
-                       pixel_mm=pixel_mm)
+                       pixel_mm=pixel_mm, refine_all=refine_all)
             )
             for engine, variant in contenders
         ]  # fmt: skip
         asked = [
-            Contender(_depends_on(bundle, used, variant, (threshold, pixel_mm)), find)
+            Contender(_depends_on(bundle, used, variant, (threshold, pixel_mm), refine_all), find)
             for (find, used), (_, variant) in zip(finders, contenders, strict=True)
         ]
         answers = answers_of(asked, subjects, folder, advance)
@@ -121,11 +123,15 @@ def evaluate_bundle(
     ], truths
 
 
-def _depends_on(bundle: Bundle, used: EngineUsed, variant: str, options: object) -> str:
+def _depends_on(
+    bundle: Bundle, used: EngineUsed, variant: str, options: object, refine_all: bool
+) -> str:
     """All that a contender's answers depend on but for its threads, in words."""
     spec = bundle.spec
     graph = hashlib.sha256(bundle.model(variant)).hexdigest()
-    return f"{used.name} {used.version} {graph} {spec.score_threshold} {spec.nms_iou} {options}"
+    text = f"{used.name} {used.version} {graph} {spec.score_threshold} {spec.nms_iou} {options}"
+    quiet = () if refine_all else bundle.variant(variant).quiet
+    return f"{text} {quiet}" if quiet else text
 
 
 def _multilabel(
@@ -255,6 +261,7 @@ def _per_thousand(share: Share) -> Json:
 @click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True,
               help="Draws behind the intervals of --against.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engine; else all cores.")
+@refine_all
 @click.option("--answers", type=click.Path(path_type=Path, file_okay=False),
               help="Keep answers in this folder, and go on from there.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -282,7 +289,8 @@ def evaluate(as_json: bool, **options: Any) -> None:
         bar = progress.add_task("Evaluating", total=subjects.count)
         results, truths = evaluate_bundle(
             bundle, contenders, subjects, threads=options["threads"],
-            threshold=options["threshold"], pixel_mm=options["pixel_mm"], rate=rate,
+            threshold=options["threshold"], pixel_mm=options["pixel_mm"],
+            refine_all=options["refine_all"], rate=rate,
             folder=options["answers"], advance=lambda: progress.advance(bar),
         )  # fmt: skip
         first, *others = results

@@ -172,6 +172,7 @@ def finder(
     threads: int | None = None,
     threshold: float | None = None,
     pixel_mm: float | None = None,
+    refine_all: bool = False,
 ) -> Iterator[tuple[Find, EngineUsed]]:
     """A model that is ready, and the engine that it runs on.
 
@@ -185,6 +186,7 @@ def finder(
         threads: Threads of one run; None for every physical core.
         threshold: Detections with a lower score are dropped; None takes the model's own.
         pixel_mm: Size of a colour picture's pixel, see `Detector.detect_image`.
+        refine_all: True refines every window, whatever the bundle says of quiet ones.
 
     Raises:
         BundleError: When the bundle has no such variant.
@@ -197,7 +199,12 @@ def finder(
             yield lambda subject: _classified(loaded, bundle.spec, subject), used
         return
     with open_detector(
-        bundle, used.name, threads, variant=variant, score_threshold=threshold
+        bundle,
+        used.name,
+        threads,
+        variant=variant,
+        score_threshold=threshold,
+        refine_all=refine_all,
     ) as detector:
         yield lambda s: (detector.detect_image(s.picture, pixel_mm=pixel_mm), s.truth), used
 

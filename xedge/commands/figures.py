@@ -152,6 +152,8 @@ def _engines(lane: str, engines: Mapping[str, EngineState]) -> list[str]:
     lines = [
         *_family("engine_ready", "gauge", "1 while windows are screened.", [
             _sample(lane, not state.problem, rung=rung) for rung, state in engines.items()]),
+        *_family("windows_stopped_total", "counter", "Windows left after the first pass.", [
+            _sample(lane, state.stopped, rung=rung) for rung, state in engines.items()]),
         *_family("self_tests_total", "counter", "Self-tests while idle.", [
             _sample(lane, value, rung=rung, outcome=outcome) for rung, books in tests.items()
             for outcome, value in (("passed", books.passed), ("failed", books.failed))]),

@@ -136,6 +136,7 @@ def _engine(engine: EngineState) -> dict[str, Any]:
     return {
         "name": engine.name,
         "problem": engine.problem,
+        "windows_stopped": engine.stopped,
         "self_tests": {
             "passed": tests.passed, "failed": tests.failed,
             "passed_ago_s": None if passed is None else round(time.monotonic() - passed, 1),

@@ -34,10 +34,16 @@ def open_journal(folder: Path, bundle: Bundle, settings: JournalSettings | None 
     return journal
 
 
-def name_engine(journal: Journal | None, used: EngineUsed) -> None:
-    """Write down what runs the model."""
+def name_engine(journal: Journal | None, used: EngineUsed, least: float | None = None) -> None:
+    """Write down what runs the model, and the least score that quiet windows were not to lose."""
     if journal is not None:
-        journal.describe(engine=f"{used.name} {used.version}", threads=str(used.threads))
+        journal.describe(engine=f"{used.name} {used.version}", threads=str(used.threads),
+                         least=least_told(least))  # fmt: skip
+
+
+def least_told(least: float | None) -> str:
+    """What a journal says of `xedge.engines.deploy.load_variant`'s ``least``."""
+    return "" if least is None else repr(least)
 
 
 class Handover:

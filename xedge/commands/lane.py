@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from xedge.bundle import open_bundle
-from xedge.commands.bundle_options import bundle_options
+from xedge.commands.bundle_options import bundle_options, refine_all
 from xedge.commands.ladder import LadderTable
 from xedge.commands.live import DecisionTable, objects_found, open_console, summary
 from xedge.commands.strips import Screening, named_record, record_belt, screen_file
@@ -80,6 +80,7 @@ def record(out: Path, bags: int, speed: float, seed: int, as_json: bool) -> None
               help="A bundle of a quicker model, for when that is too slow as well.")  # fmt: skip
 @click.option("--clear-by", type=click.Choice(["full", "first-pass", "smaller"]), default="full",
               show_default=True, help="The lowest of them that may clear a bag.")  # fmt: skip
+@refine_all
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a decision.")
 @click.pass_context
 def run(
@@ -95,6 +96,7 @@ def run(
     first_pass: Path | None,
     smaller: Path | None,
     clear_by: Literal["full", "first-pass", "smaller"],
+    refine_all: bool,
     as_json: bool,
 ) -> None:
     """Screen a strip file: one decision a bag, in the order of the belt.
@@ -138,6 +140,7 @@ def run(
             truncated_ok=truncated_ok,
             realtime=realtime,
             ladder=ladder,
+            refine_all=refine_all,
             public_key=public_key,
             on_decision=publish,
         )

@@ -94,6 +94,7 @@ class EngineTable:
         retry_most_s: Seconds between starts at the most.
         self_test_s: Seconds without a window after which the engine is held to the bundle's golden
             answer, which keeps it warm as well; 0 does that at the start alone.
+        refine_all: True refines every window, whatever the bundle says of quiet ones.
 
     Raises:
         ConfigError: When a number cannot be.
@@ -105,6 +106,7 @@ class EngineTable:
     retry_first_s: float = 0.2
     retry_most_s: float = 30.0
     self_test_s: float = 30.0
+    refine_all: bool = False
 
     def __post_init__(self) -> None:
         above_zero(self, "timeout_s", "start_s", "retry_first_s", "retry_most_s")

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from xedge.bundle import open_bundle
 from xedge.commands.bundle_options import bundle_options
+from xedge.commands.journals import least_told
 from xedge.commands.live import open_console
 from xedge.commands.screening import warm_detector
 from xedge.engines import BACK_ENDS
@@ -82,10 +83,11 @@ def replay(
         notices: list[str] = []
         if not no_engine:
             opened = open_bundle(bundle, public_key)
-            detector, used = stack.enter_context(warm_detector(opened, engine, threads))
-            screens[FULL] = detector.detect_window
+            least = _least(reader.boots())
+            detector, used = stack.enter_context(warm_detector(opened, engine, threads, least))
+            screens[FULL] = detector
             now = {"model_sha256": opened.sha256, "engine": f"{used.name} {used.version}",
-                   "threads": str(used.threads)}  # fmt: skip
+                   "threads": str(used.threads), "least": least_told(least)}  # fmt: skip
             notices = _otherwise(reader.boots(), now)
         outcome = replayed(reader, screens, first=first, last=last)
     outcome.notices[:0] = notices
@@ -95,6 +97,12 @@ def replay(
         _show(open_console(quiet=False), outcome)
     if outcome.differences:
         ctx.exit(1)
+
+
+def _least(boots: list[Boot]) -> float | None:
+    """The least score that quiet windows were not to lose in the last boot; None for all."""
+    told = next((boot.about["least"] for boot in reversed(boots) if "least" in boot.about), "")
+    return float(told) if told else None
 
 
 def _otherwise(boots: list[Boot], now: dict[str, str]) -> list[str]:

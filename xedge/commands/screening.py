@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
 from xedge import engines
 from xedge.bundle import Bundle
 from xedge.detector import Detector, open_detector
 from xedge.engines.threads import lane_threads, physical_cores
+from xedge.golden import golden_planes
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,10 @@ class EngineUsed:
 
 @contextmanager
 def warm_detector(
-    bundle: Bundle, engine: str = "auto", threads: int | None = None
+    bundle: Bundle,
+    engine: str = "auto",
+    threads: int | None = None,
+    least: float | None = None,
 ) -> Iterator[tuple[Detector, EngineUsed]]:
     """A detector that has run once, and the engine that ``auto`` stood for.
 
@@ -39,15 +41,18 @@ def warm_detector(
         bundle: The model.
         engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
         threads: Threads of one run; None leaves a core to the detector's lines.
+        least: Score of the least detection that is wanted; None refines every window.
 
     Raises:
         EngineError: When the engine is not installed or refuses the model.
     """
     used = named_engine(engine, threads or lane_threads())
-    with open_detector(bundle, used.name, used.threads) as detector:
+    with open_detector(
+        bundle, used.name, used.threads, least=least, refine_all=least is None
+    ) as detector:
         # The first run of an engine allocates: no bag should wait for that.
-        spec = bundle.spec
-        detector.detect_window(np.zeros((3, spec.height, spec.width), np.uint8))
+        planes = golden_planes(bundle.golden_low, bundle.golden_high, bundle.spec)
+        detector.detect_window(planes[0])
         yield detector, used
 
 

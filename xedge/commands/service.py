@@ -15,7 +15,7 @@ from xedge.commands.dicosarchive import described_machine, left_out, open_archiv
 from xedge.commands.engine import EngineState, ServedEngine, served_engine, served_fallbacks
 from xedge.commands.figures import FiguresServer, exposition, lane_exposition
 from xedge.commands.health import Health, health_of
-from xedge.commands.journals import Handover, open_journal
+from xedge.commands.journals import Handover, least_told, open_journal
 from xedge.commands.laneconfig import lane_config, pitch_mm
 from xedge.commands.lanefile import BusTable, LaneFile, read_lane_file
 from xedge.commands.logs import fields
@@ -37,6 +37,7 @@ from xedge.lane.report import LaneReport, Tally
 from xedge.lane.runner import run_lane
 from xedge.lane.steering import Steering
 from xedge.lane.vitals import Vitals
+from xedge.quiet import below_for
 from xedge.scanner.pairing import ViewBooks
 from xedge.types import Decision, Reason, Scan
 
@@ -80,6 +81,7 @@ class Service:
         self._journal: Journal | None = None
         self._tally = Tally()
         self._least_threshold = 0.0
+        self._least: float | None = None  # what quiet windows must not lose
         self.classes: tuple[str, ...] = ()
         self._slow = False
         self._views: tuple[ViewBooks, ...] = ()
@@ -107,7 +109,8 @@ class Service:
             return
         threshold = file.lane.alarm_threshold
         if threshold is not None and threshold < self._least_threshold:
-            LOG.error("not reloaded: alarm_threshold %s lies below the model's score threshold %s",
+            LOG.error("not reloaded: alarm_threshold %s lies below the model's score threshold, "
+                      "or what quiet windows keep since the start: %s",
                       threshold, self._least_threshold)  # fmt: skip
             return
         if threshold is not None and threshold != self._file.lane.alarm_threshold:
@@ -151,8 +154,12 @@ class Service:
             stack.callback(feed.close)
             self._views = feed.books
             self.classes = tuple(model.spec.classes)
-            self._least_threshold = model.spec.score_threshold
             config = lane_config(file, feed, model)
+            if not file.engine.refine_all:
+                self._least = config.alarm_threshold
+            self._least_threshold = model.spec.score_threshold
+            if any(below_for(v.quiet, self._least) for v in model.variants.values()):
+                self._least_threshold = config.alarm_threshold
             if file.lane.journal is not None:
                 self._journal = stack.enter_context(
                     open_journal(file.lane.journal, model, file.lane.journal_settings)
@@ -164,7 +171,7 @@ class Service:
             engine, fallbacks = self._open_engines(stack, model)
             handover = None
             if journal is not None:
-                journal.describe(engine=engine.state.name)
+                journal.describe(engine=engine.state.name, least=least_told(self._least))
                 handover = Handover(journal, [n for n, t in enumerate(file.buses) if t.plc_beats])
             news = PlcNews(self._steering, journal, handover)
             epoch = new_epoch() if journal is None else journal.epoch
@@ -206,8 +213,9 @@ class Service:
     def _open_engines(self, stack: ExitStack, model: Bundle) -> tuple[ServedEngine, list[Rung]]:
         """The full model's engine, and what is below it."""
         lane = self._file.lane
+        table, least = self._file.engine, self._least
         engine = self._engines[FULL] = stack.enter_context(
-            served_engine(model, lane.bundle, lane.engine, lane.threads, self._file.engine)
+            served_engine(model, lane.bundle, lane.engine, lane.threads, table, least)
         )
         LOG.info("%s: model %s on %s", lane.name, model.spec.name, engine.state.name)
         fallbacks = served_fallbacks(stack, self._file, model)

@@ -170,12 +170,9 @@ def open_ground(settings: SoakSettings) -> Iterator[Ground]:
         if settings.engine == "fake":
             detector = stack.enter_context(fake_detector(bundle, sleep))
         else:
-            table = file.lane if file else None
-            detector, _ = stack.enter_context(
-                warm_detector(
-                    bundle, table.engine if table else "auto", table.threads if table else None
-                )
-            )
+            name, threads = (file.lane.engine, file.lane.threads) if file else ("auto", None)
+            least = _least(bundle, file)
+            detector, _ = stack.enter_context(warm_detector(bundle, name, threads, least))
         raw, air, correction, line_ns, counts_per_mm = _lines(settings, file)
         config = LaneConfig.for_model(bundle.spec, counts_per_mm=counts_per_mm)
         if file is not None:
@@ -269,3 +266,10 @@ def much_dense_matter(planes: U8) -> Detections:
         return Detections.empty()
     box = np.array([[8, 8, 32, 32]], np.float32)
     return Detections(box, np.array([0.9], np.float32), np.zeros(1, np.int32))
+
+
+def _least(bundle: Bundle, file: LaneFile | None) -> float | None:
+    """What quiet windows must not lose: what the service asks of them, bit for bit."""
+    if file is None or file.engine.refine_all:
+        return None
+    return file.lane.alarm_threshold or bundle.spec.alarm_threshold

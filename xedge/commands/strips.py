@@ -162,6 +162,7 @@ def screen_file(
     truncated_ok: bool = False,
     realtime: bool = False,
     ladder: LadderTable | None = None,
+    refine_all: bool = False,
     public_key: bytes | None = None,
     on_decision: Callable[[Decision], None] = lambda decision: None,
     on_bag: Callable[[Decision, Scan | None], None] = lambda decision, scan: None,
@@ -177,6 +178,7 @@ def screen_file(
         truncated_ok: Take a file without its end as one that ends with its last whole record.
         realtime: On the machine's clock, at the speed of the recording.
         ladder: What takes over when time runs short; None for nothing.
+        refine_all: True refines every window, whatever the bundle says of quiet ones.
         public_key: Whose signature the ladder's bundles must carry.
         on_decision: Called with each decision as soon as it is made.
         on_bag: Called after it, with the scan as well; None where the lane kept none.
@@ -196,13 +198,14 @@ def screen_file(
         _check_detector(path, header, opened.spec)
         flat_field = source.reader.flat_field()
         book = None if journal is None else stack.enter_context(open_journal(journal, opened))
-        detector, used = stack.enter_context(warm_detector(opened, engine, threads))
-        name_engine(book, used)
+        least = None if refine_all else opened.spec.alarm_threshold
+        detector, used = stack.enter_context(warm_detector(opened, engine, threads, least))
+        name_engine(book, used, least)
         ladder = ladder or LadderTable()
         fallbacks = []
         for name, other in ladder.open(opened.spec, public_key):
             quick, _ = stack.enter_context(warm_detector(other, engine, threads))
-            fallbacks.append(rung_of(name, quick.detect_window, other.spec, opened.spec))
+            fallbacks.append(rung_of(name, quick, other.spec, opened.spec))
         config = LaneConfig.for_model(opened.spec, counts_per_mm=header.counts_per_mm,
                                       clear_by=ladder.clearing)  # fmt: skip
         strips = _Watched(source)
@@ -213,7 +216,7 @@ def screen_file(
 
         lane = run_lane(
             strips,
-            detector.detect_window,
+            detector,
             flat_field,
             config,
             realtime=realtime,

@@ -17,8 +17,8 @@ import sys
 from multiprocessing.connection import Connection
 
 from xedge.errors import EngineRunError
-from xedge.lane.engine_pipe import COUNT, REQUEST, Ask, Block, Layout, Say, packed_error
-from xedge.lane.selftest import KnowsAnswer
+from xedge.lane.engine_pipe import ANSWER, REQUEST, Ask, Block, Layout, Say, packed_error
+from xedge.lane.selftest import KnowsAnswer, stopped_by
 from xedge.types import Detections
 
 
@@ -58,10 +58,12 @@ def _answer(screen: KnowsAnswer, block: Block, request: bytes) -> bytes:
         if wanted == Ask.TEST:
             screen.self_test()
             return bytes([Say.PASSED])
+        stopped = stopped_by(screen)
         found = screen(block.planes(height, width))
         if not isinstance(found, Detections):
             raise EngineRunError(f"the detector answered {type(found).__name__}")
-        return bytes([Say.DONE]) + COUNT.pack(block.put(found))
+        early = stopped_by(screen) > stopped
+        return bytes([Say.DONE]) + ANSWER.pack(block.put(found), early)
     except Exception as error:
         return bytes([Say.FAILED]) + packed_error(error)
 

@@ -2,7 +2,7 @@
 
     lane -> engine      the pickled function that opens the screen, once
                         RUN height width  |  TEST
-    engine -> lane      READY name  |  DONE number  |  PASSED  |  FAILED error
+    engine -> lane      READY name  |  DONE number early  |  PASSED  |  FAILED error
     shared memory       planes uint8 [3, h, w]; behind them the answer: boxes, scores, labels
 
 `xedge.lane.engine_child` is what runs in the process.
@@ -42,7 +42,8 @@ KILL_S: Final = 2.0
 CODE: Final = "import sys; from xedge.lane.engine_child import main; main(*map(int, sys.argv[1:]))"
 
 REQUEST: Final = struct.Struct("<BII")
-COUNT: Final = struct.Struct("<I")
+ANSWER: Final = struct.Struct("<I?")
+"""Number of detections, and whether the window was left early."""
 ROW_BYTES: Final = 6 * 4
 """Of one detection: four coordinates, a score, a label."""
 

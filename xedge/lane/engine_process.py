@@ -25,7 +25,7 @@ import numpy as np
 
 from xedge.errors import ConfigError, EngineError, EngineLoadError, EngineRunError, ImageError
 from xedge.lane.engine_pipe import (
-    COUNT,
+    ANSWER,
     REQUEST,
     Ask,
     Child,
@@ -129,7 +129,7 @@ class EngineProcess:
         self._closed = False
         self._child: Child | None = None
         self._ready, self._name, self._last_failure = False, "", ""
-        self._starts = self._failures = self._in_a_row = 0
+        self._starts = self._failures = self._in_a_row = self._stopped = 0
         self._since_s = self._retry_at_s = now_s()  # since when it starts, or is ready
         self._notes: deque[Note] = deque(maxlen=MOST_NOTES)
 
@@ -181,6 +181,11 @@ class EngineProcess:
             self._last_failure,
         )
 
+    @property
+    def stopped(self) -> int:
+        """Windows so far that were left early, by this process and those before it."""
+        return self._stopped
+
     def __call__(self, planes: U8) -> Detections:
         """What is found in a window, in its pixels.
 
@@ -202,8 +207,9 @@ class EngineProcess:
             child = self._ready_child()
             _, height, width = planes.shape
             child.block.planes(height, width)[...] = planes
-            answer = self._ask(child, Ask.RUN, height, width)
-            return child.block.get(COUNT.unpack(answer)[0])
+            number, early = ANSWER.unpack(self._ask(child, Ask.RUN, height, width))
+            self._stopped += early
+            return child.block.get(number)
 
     def self_test(self) -> None:
         """Nothing, when the engine reproduces the bundle's golden answer.

@@ -19,6 +19,7 @@ class GoldenScreen:
         engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
         threads: Threads of one run; None for every physical core.
         name: What the engine is called in a log.
+        least: As in `xedge.engines.deploy.load_variant`; None refines every window.
 
     Attributes:
         ready: True: it is loaded.
@@ -31,9 +32,14 @@ class GoldenScreen:
     ready = True
 
     def __init__(
-        self, bundle: Bundle, engine: str = "auto", threads: int | None = None, name: str = ""
+        self,
+        bundle: Bundle,
+        engine: str = "auto",
+        threads: int | None = None,
+        name: str = "",
+        least: float | None = None,
     ) -> None:
-        loaded, self._chosen = load_chosen(bundle, engine, threads)
+        loaded, self._chosen = load_chosen(bundle, engine, threads, least=least)
         try:
             self._detector = Detector(loaded, bundle.spec)
         except Exception:
@@ -51,6 +57,11 @@ class GoldenScreen:
         """What is found in a window; see `xedge.detector.Detector.detect_window`."""
         return self._detector.detect_window(planes)
 
+    @property
+    def stopped(self) -> int:
+        """Windows so far that stopped after the first pass; self-tests are none."""
+        return self._detector.stopped
+
     def self_test(self) -> None:
         """Nothing, when the engine reproduces the bundle's golden answer.
 
@@ -61,7 +72,12 @@ class GoldenScreen:
 
 
 def open_golden(
-    path: Path | None, sha256: str, engine: str, threads: int | None, name: str = ""
+    path: Path | None,
+    sha256: str,
+    engine: str,
+    threads: int | None,
+    name: str = "",
+    least: float | None = None,
 ) -> GoldenScreen:
     """A `GoldenScreen` of a bundle's file, for a process that was told which file it is.
 
@@ -76,4 +92,4 @@ def open_golden(
             found=bundle.sha256,
             remedy="Start the lane again, or put the file back",
         )
-    return GoldenScreen(bundle, engine, threads, name)
+    return GoldenScreen(bundle, engine, threads, name, least)

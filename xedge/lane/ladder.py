@@ -19,7 +19,7 @@ from xedge.lane.clock import Clock
 from xedge.lane.config import FAILED, FULL, SKIPPED
 from xedge.lane.events import Note, RunWindow, WindowDone, WindowFailed
 from xedge.lane.publisher import Screen, screen_window
-from xedge.lane.selftest import Tended
+from xedge.lane.selftest import Tended, stopped_by
 from xedge.types import U8, Detections, Reason
 
 REMEMBERED = 32
@@ -202,10 +202,13 @@ class Ladder:
             self._times.passed_over(above)
         if rung is None:
             return WindowFailed(order.bag, order.index, NO_TIME, Reason.TIMEOUT), None
+        screen = self._screens[rung]
+        stopped = stopped_by(screen)
         began = self._clock.now_ns()
-        answer = screen_window(self._screens[rung], order, self.names[rung])
+        answer = screen_window(screen, order, self.names[rung])
         spent = self._clock.now_ns() - began
-        if isinstance(answer, WindowDone):  # how fast it fails says nothing
+        # How fast it fails, or leaves a quiet window, says nothing of the next one.
+        if isinstance(answer, WindowDone) and stopped_by(screen) == stopped:
             self._times.took(rung, spent)
         return answer, spent
 
@@ -237,6 +240,10 @@ def on_scale_of(screen: Screen, own_threshold: float, threshold: float) -> Scree
 class _Scaled:
     def __init__(self, screen: Screen, power: float) -> None:
         self._screen, self._power = screen, power
+
+    @property
+    def stopped(self) -> int:
+        return stopped_by(self._screen)
 
     def __call__(self, planes: U8) -> Detections:
         found = self._screen(planes)

@@ -65,6 +65,21 @@ class Tended(Protocol):
         ...
 
 
+@runtime_checkable
+class MayStop(Protocol):
+    """A screen that leaves quiet windows early, and says of how many."""
+
+    @property
+    def stopped(self) -> int:
+        """Windows so far that were left early."""
+        ...
+
+
+def stopped_by(screen: object) -> int:
+    """Windows so far that a screen has left early; 0 of one that leaves none."""
+    return screen.stopped if isinstance(screen, MayStop) else 0
+
+
 @dataclass(frozen=True)
 class SelfTests:
     """The books of an engine's self-tests.
@@ -104,6 +119,11 @@ class SelfTested:
     def tests(self) -> SelfTests:
         """The books as they stand."""
         return self._tests
+
+    @property
+    def stopped(self) -> int:
+        """Windows so far that the screen has left early."""
+        return stopped_by(self._screen)
 
     def __call__(self, planes: U8) -> Detections:
         """What is found in a window.

@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from xedge.bundle import open_bundle
 from xedge.cli import main
 from xedge.commands.journals import Handover, open_journal
-from xedge.commands.replay import replay
+from xedge.commands.replay import _least, replay
 from xedge.commands.strips import record_belt, screen_file
 from xedge.control.board import PlcEvent
 from xedge.errors import JournalError
+from xedge.lane.journal.reading import Boot
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,13 @@ def test_a_decision_is_taken_over_when_every_plc_that_can_say_so_has(
         assert taken == [1, 2]
         Handover(journal, [])
         assert not journal.acknowledged_elsewhere
+
+
+def test_quiet_windows_stop_as_they_did_in_the_shift() -> None:
+    first, second, third, fourth = (
+        Boot(1, 0, None, 1, about, None, None)
+        for about in ({}, {"least": "0.1911"}, {"engine": "x"}, {"least": ""})
+    )
+    assert _least([first]) is None
+    assert _least([first, second, third]) == 0.1911
+    assert _least([first, second, fourth]) is None

@@ -292,3 +292,20 @@ def test_the_shipped_bundle_starts_answers_and_passes_its_self_test() -> None:
 def test_a_bundle_that_was_exchanged_is_not_started(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="was exchanged while the lane was running"):
         open_golden(None, "0" * 64, "onnxruntime", 1)
+
+
+def test_windows_that_stop_early_are_counted_across_the_processes(quiet_bundle: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    sha256 = open_bundle(quiet_bundle).sha256
+    opener = functools.partial(
+        open_golden, quiet_bundle, sha256, "onnxruntime", 1, "ort", least=0.5
+    )
+    light, dark = (np.full((3, 32, 32), value, np.uint8) for value in (240, 0))
+    with EngineProcess(opener, Layout(32, 32, 8)) as engine:
+        assert len(engine(light)) == 0
+        assert engine.stopped == 1
+        assert len(engine(dark)) > 0
+        engine.self_test()  # the golden window and one of air: no windows of the lane's
+        assert engine.stopped == 1
+        engine(light)
+        assert engine.stopped == 2

@@ -199,3 +199,29 @@ def test_every_model_that_wants_it_is_looked_after() -> None:
     assert [(note.kind, note.fields["idle"]) for note in ladder.tend(True)] == [
         ("full", True), ("small", True),
     ]  # fmt: skip
+
+
+class Quick:
+    """A screen that leaves every other window early, in a tenth of the time."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock, self.calls, self.stopped = clock, 0, 0
+
+    def __call__(self, planes) -> Detections:
+        self.calls += 1
+        self.stopped += self.calls % 2
+        self.clock.sleep_ns(10 if self.calls % 2 else 100)
+        return NOTHING
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_windows_that_are_left_early_do_not_say_how_long_the_model_takes(wrapped) -> None:
+    clock = VirtualClock()
+    quick = Quick(clock)
+    full = on_scale_of(quick, 0.4, 0.5) if wrapped else quick
+    ladder = Ladder(full, [Rung("first-pass", lambda planes: NOTHING)], clock=clock)
+    for _ in range(2 * REMEMBERED):
+        ladder.screen(ORDER, Need(1000))
+    assert ladder.call_ns == 100
+    answer, _ = ladder.screen(ORDER, Need(50))  # a quiet window would have the time
+    assert answer.rung == "first-pass"

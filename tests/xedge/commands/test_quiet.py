@@ -1,0 +1,129 @@
+"""`xedge quiet`: thresholds out of what bags showed, and a bundle that states them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import xedge
+from xedge.bundle import open_bundle
+from xedge.commands.quiet import choose, count, quiet
+from xedge.commands.quieted import QUIET_SEED, Seen, SeenBag, look
+from xedge.errors import ConfigError, EngineLoadError
+from xedge.quiet import Quiet
+
+ALARM = 0.4
+SCORE = st.floats(0, 1)
+
+
+def bag(*windows: tuple[float, float], clean: bool = True, seed: int = 1) -> SeenBag:
+    return SeenBag(seed, clean, {"fp32": tuple(Seen(*w) for w in windows)})
+
+
+def test_the_threshold_lies_a_margin_below_what_held_something() -> None:
+    bags = [bag((0.5, 0.41), (0.3, 0.39)), bag((0.45, 0.4), (0.1, 0.0))]
+    assert choose(bags, "fp32", ALARM, 0.1) == (0.45, Quiet(ALARM, 0.405))
+    assert choose(bags, "fp32", 0.05, 0.5) == (0.3, Quiet(0.05, 0.15))
+    with pytest.raises(ConfigError, match="nothing shows where"):
+        choose(bags, "fp32", 0.9, 0.1)
+
+
+@given(
+    windows=st.lists(st.lists(st.tuples(SCORE, SCORE), min_size=1, max_size=3), min_size=1),
+    keeps=st.floats(0.01, 1),
+)
+def test_on_the_bags_it_was_chosen_on_nothing_is_lost(
+    windows: list[list[tuple[float, float]]], keeps: float
+) -> None:
+    bags = [bag(*some) for some in windows]
+    held = [w[0] for some in windows for w in some if w[1] >= keeps]
+    assume(held)
+    assume(min(held) > 0.001)  # a threshold has four decimals
+    _, chosen = choose(bags, "fp32", keeps, 0.1)
+    found = count(bags, "fp32", chosen, keeps)
+    assert (found.lost, found.flips) == (0, 0)
+    assert found.most_flips == 3 / len(bags)
+
+
+def test_flips_are_of_bags_and_losses_of_windows() -> None:
+    bags = [
+        bag((0.2, 0.5), (0.9, 0.8), clean=False),  # the other window alarms as well
+        bag((0.2, 0.5), (0.1, 0.1), clean=False),  # lost
+        bag((0.2, 0.1), (0.1, 0.0), clean=True),
+        bag((0.9, 0.1), clean=True),
+    ]
+    found = count(bags, "fp32", Quiet(ALARM, 0.3), ALARM)
+    assert (found.bags, found.lost, found.flips, found.most_flips) == (4, 2, 1, None)
+    assert (found.stopped_clean, found.stopped_loaded) == (2 / 3, 3 / 4)
+    # A clean bag has 1.5 windows, a loaded one 2; 99 bags of 100 are clean.
+    windows = 0.99 * 1.5 + 0.01 * 2
+    assert found.stopped_belt == pytest.approx((0.99 * 1.0 + 0.01 * 1.5) / windows)
+
+
+def test_a_log_goes_on_where_it_was_ended(quiet_bundle: Path, tmp_path: Path) -> None:
+    bundle, log = open_bundle(quiet_bundle), tmp_path / "log.jsonl"
+    asked = {"fp32": "onnxruntime"}
+    seeds = range(QUIET_SEED, QUIET_SEED + 2)
+    first = look(bundle, asked, seeds[:1], log, 1)
+    whole = log.read_text()
+    log.write_text(whole + '{"seed": 8000001, "cl')  # ended while it wrote
+    made: list[int] = []
+    both = look(bundle, asked, seeds, log, 1, lambda: made.append(1))
+    assert both[0] == first[0]
+    assert [b.seed for b in both] == list(seeds)
+    assert len(log.read_text().splitlines()) == 3
+    assert look(bundle, asked, seeds, log, 1) == both
+    with pytest.raises(ConfigError, match="is of other graphs or engines"):
+        look(bundle, {"fp32": "openvino"}, seeds, log, 1)
+
+
+def quieted(*arguments: object) -> Any:
+    return CliRunner().invoke(quiet, [str(a) for a in arguments])
+
+
+def test_a_bundle_is_written_that_states_what_was_measured(
+    quiet_bundle: Path, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "out.xedge", tmp_path / "log.jsonl"
+    look(open_bundle(quiet_bundle), {"fp32": "onnxruntime"}, [], log, 1)  # the first line
+    with log.open("a") as lines:
+        for number, windows in enumerate([((0.6, 0.55), (0.4, 0.35)), ((0.5, 0.52),)]):
+            print(bag(*windows, seed=QUIET_SEED + number).to_json(), file=lines)
+    options = ("--engine", "onnxruntime", "--threads", 1, "--bags", 1, "--check", 1)
+    done = quieted(quiet_bundle, "-o", out, *options, "--log", log, "--json")
+    # Chosen on the first: below 0.54 no alarm was seen, and in the second one is lost.
+    assert isinstance(done.exception, ConfigError)
+    assert "decisions flip" in str(done.exception)
+    assert not out.exists()
+    done = quieted(quiet_bundle, "-o", out, *options, "--log", log, "--force", "--json")
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert record["sha256"] == open_bundle(out).sha256
+    both = record["variants"]["fp32"]
+    assert [row["quiet"]["keeps"] for row in both] == [0.3, 0.5]
+    assert [row["quiet"]["below"] for row in both] == [0.36, 0.54]
+    assert [row["chosen_on"]["flips"] for row in both] == [0, 0]
+    assert [row["checked_on"]["flips"] for row in both] == [0, 1]
+    written, whole = open_bundle(out), open_bundle(quiet_bundle)
+    assert written.variant().model == whole.variant().model
+    assert written.variant().quiet == tuple(Quiet(**row["quiet"]) for row in both)
+    assert written.measured["quiet"]["variants"] == record["variants"]
+    with xedge.open_detector(written, "onnxruntime", 1) as detector:
+        detector.detect_window(np.full((3, 32, 32), 240, np.uint8))
+        assert detector.stopped == 1
+    table = quieted(quiet_bundle, "-o", out, *options, "--log", log, "--force")
+    assert "stops below" in table.stdout
+
+
+def test_what_cannot_be_is_refused(quiet_bundle: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    done = quieted(quiet_bundle, "-o", tmp_path / "out.onnx")
+    assert isinstance(done.exception, ConfigError)
+    with pytest.raises(EngineLoadError, match="no first pass"):
+        look(open_bundle(tiny_bundle), {"fp32": "onnxruntime"}, [QUIET_SEED], None, 1)
