@@ -33,6 +33,7 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
         "contenders": "Side by side with what a user has without xedge",
         "speed-atss": "ATSS on ResNet-50, 640 x 640",
         "speed-label-aware": "What LA costs",
+        "speed-quiet": "What LA costs where quiet windows stop early",
         "speed-doam": "What DOAM costs",
         "speed-mechanisms": "What mechanisms cost",
         "speed-start": "Starting, and what is installed",

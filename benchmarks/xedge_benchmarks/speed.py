@@ -18,8 +18,13 @@ from typing import Any, Final
 import torch
 
 from xedge import engines
+from xedge.bundle import open_bundle
+from xedge.engines.base import Engine
+from xedge.engines.stages import in_two
 from xedge.engines.threads import physical_cores
+from xedge.engines.two_stage import TwoStage
 from xedge.errors import ConfigError, EngineError
+from xedge.packing import spec_of
 from xedge_benchmarks.budget import Budget
 from xedge_benchmarks.conditions import Watch
 from xedge_benchmarks.contenders import engine_contender, noise, work_told
@@ -30,6 +35,8 @@ from xedge_benchmarks.speed_graphs import FORMS_OF, Subject, sides
 from xedge_benchmarks.two_clocks import keep_memory, timed_by_both
 
 EAGER: Final = "torch-eager"
+ALWAYS: Final = 2.0
+"""A score that no window reaches: each one stops."""
 
 MERGED: Final[Mapping[str, str]] = {"fp32": "one-backward", "fp16": "one-backward-fp16"}
 """Form to the one with LA's two backward passes made one."""
@@ -54,6 +61,8 @@ class Row:
         engine: A back end, or `EAGER` for the model in PyTorch.
         form: What is done to the float32 graph, a key of `FORMS_OF`.
         against: Row of the same table that it is compared with; empty for the first one.
+        windows: What a graph with LA is cut in two for: ``quiet`` windows, which stop after its
+            first pass, or ``refined`` ones, which go on; empty leaves it whole.
     """
 
     name: str
@@ -61,6 +70,7 @@ class Row:
     engine: str
     form: str = "fp32"
     against: str = ""
+    windows: str = ""
 
 
 def _overheads(
@@ -80,6 +90,17 @@ def _label_aware(engine: str) -> list[Row]:
         Row(first, ATSS, engine, "fp32", first),
         Row(f"LA, two backward passes, {engine}", ATSS_LA, engine, "fp32", first),
         Row(f"LA, one backward pass, {engine}", ATSS_LA, engine, "one-backward", first),
+    ]
+
+
+def _quiet(engine: str) -> list[Row]:
+    """LA whose quiet windows stop after the first pass, over the plain host."""
+    first, form = f"plain, {engine}", "one-backward"
+    return [
+        Row(first, ATSS, engine, "fp32", first),
+        Row(f"LA, whole graph, {engine}", ATSS_LA, engine, form, first),
+        Row(f"LA, a quiet window, {engine}", ATSS_LA, engine, form, first, "quiet"),
+        Row(f"LA, a refined window, {engine}", ATSS_LA, engine, form, first, "refined"),
     ]
 
 
@@ -108,6 +129,7 @@ TABLES: Final[Mapping[str, tuple[Row, ...]]] = MappingProxyType(
             Row("OpenVINO, int8", ATSS, "openvino", "int8"),
         ),
         "label-aware": tuple(_label_aware("openvino") + _label_aware("onnxruntime")),
+        "quiet": tuple(_quiet("openvino") + _quiet("onnxruntime")),
         "doam": tuple(
             _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "openvino", "int8": "openvino"})
             + _overheads(SSD, SSD_DOAM, "DOAM", {"fp32": "onnxruntime", "int8": "openvino-bf16"})
@@ -134,12 +156,15 @@ class SpeedSettings:
         warmup: Untimed rounds beforehand.
         threads: Threads of one run; None for every physical core.
         within_s: Seconds after which no more round begins; None sets no end.
+        stopped: Share of a belt's windows that stop after the first pass; None takes what
+            `xedge quiet` measured of the bundle that ships.
     """
 
     rounds: int = 15
     warmup: int = 2
     threads: int | None = None
     within_s: float | None = None
+    stopped: float | None = None
 
 
 def rows_of(name: str) -> tuple[Row, ...]:
@@ -182,6 +207,8 @@ def bench_speed(
         raise ConfigError(
             "no engine of the table can be used here", found=next(iter(absent.values()))
         )
+    if any(row.windows for row in rows):
+        settings = dataclasses.replace(settings, stopped=stopped_share(settings.stopped))
     keep_memory()
     budget = Budget(settings.within_s)
     digests: dict[str, str] = {}
@@ -194,12 +221,17 @@ def bench_speed(
                 contenders, [row.against for row in rows], rounds=settings.rounds,
                 warmup=settings.warmup, enough=budget.over,
             )  # fmt: skip
-    for told, row in zip(found, rows, strict=True):
-        told |= {"engine": row.engine, "form": row.form}
+    for measured, row in zip(found, rows, strict=True):
+        measured |= {"engine": row.engine, "form": row.form}
+    told = dataclasses.asdict(settings) | {"only": only}
+    if settings.stopped is None:
+        del told["stopped"]  # other tables have no such setting
+    else:
+        found += belts(rows, found, settings.stopped)
     return new_record(
         f"speed-{name}",
         models=digests,
-        settings=dataclasses.asdict(settings) | {"only": only},
+        settings=told,
         results={"rows": found, "work": works},
         conditions=watch.conditions,
         notes=(
@@ -207,6 +239,48 @@ def bench_speed(
             *budget.stopped("rounds", found[0]["rounds"], settings.rounds),
         ),
     )
+
+
+def stopped_share(given: float | None) -> float:
+    """The share of windows that stop: what is given, or what the shipped bundle says of fp32.
+
+    Raises:
+        ConfigError: When nothing is given and the bundle does not say.
+    """
+    if given is not None:
+        return given
+    measured = open_bundle().measured.get("quiet", {}).get("variants", {}).get("fp32", [])
+    if not measured:
+        raise ConfigError("nothing says how many windows are quiet", expected="--stopped SHARE",
+                          found="a bundle that does not say")  # fmt: skip
+    share: float = measured[-1]["checked_on"]["stopped_belt"]
+    return share
+
+
+def belts(
+    rows: Sequence[Row], found: Sequence[Mapping[str, Any]], stopped: float
+) -> list[dict[str, Any]]:
+    """A row an engine for the mean window of a belt: figures of both kinds by their shares.
+
+    Args:
+        rows: Of the table.
+        found: What was measured of each.
+        stopped: Share of the windows that are quiet.
+    """
+    kinds: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row, told in zip(rows, found, strict=True):
+        if row.windows:
+            kinds.setdefault(row.engine, {})[row.windows] = told
+    return [
+        {
+            key: stopped * both["quiet"][key] + (1 - stopped) * value
+            if isinstance(value, float)
+            else value
+            for key, value in both["refined"].items()
+        }
+        | {"name": f"LA, mean of a belt, {engine}", "stopped": stopped}
+        for engine, both in kinds.items()
+    ]
 
 
 def _absent(rows: Sequence[Row]) -> dict[str, str]:
@@ -235,9 +309,20 @@ def _contender(
     model = shelf.take(_file_name(f"{key}-{row.form}"), lambda: FORMS_OF[row.form](plain))
     digests[row.name] = hashlib.sha256(model).hexdigest()
     works[row.name] = work_told(model)
-    engine = engines.load(model, row.engine, settings.threads)
+    engine = _loaded(model, row, settings.threads)
     stack.enter_context(closing(engine))
     return engine_contender(row.name, engine, [noise(*sides(model))[0][None]])
+
+
+def _loaded(model: bytes, row: Row, threads: int | None) -> Engine:
+    """The graph in an engine, whole or in two stages."""
+    if not row.windows:
+        return engines.load(model, row.engine, threads)
+    spec = spec_of(model)
+    assert spec is not None, "exported with its description"
+    stages = in_two(model, len(spec.classes))
+    first, second = (engines.load(m, row.engine, threads) for m in (stages.first, stages.second))
+    return TwoStage(first, second, stages, ALWAYS if row.windows == "quiet" else 0.0)
 
 
 def _file_name(key: str) -> str:

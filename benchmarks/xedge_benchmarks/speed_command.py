@@ -27,11 +27,15 @@ from xedge_benchmarks.wording import rows_table
     "  xedge bench speed mechanisms --engine tensorrt-rtx-graph\n"
     "  xedge bench speed start"
 )
-@click.argument("table", type=click.Choice(["atss", "label-aware", "doam", "mechanisms", "start"]))
+@click.argument(
+    "table", type=click.Choice(["atss", "label-aware", "quiet", "doam", "mechanisms", "start"])
+)
 @click.option("--engine", "only", default="", help="Rows of this engine alone.")
 @click.option("--rounds", type=click.IntRange(min=2), default=15, show_default=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of an engine's run.")
+@click.option("--stopped", type=click.FloatRange(0, 1),
+              help="quiet: share of windows that stop; else the shipped bundle's.")  # fmt: skip
 @graphs_option
 @within_option
 @record_options
@@ -41,6 +45,7 @@ def speed(
     rounds: int,
     warmup: int,
     threads: int | None,
+    stopped: float | None,
     graphs: Path | None,
     within_s: float | None,
     out: Path | None,
@@ -50,9 +55,10 @@ def speed(
     """Time what precisions and mechanisms cost, in turn, in wall and processor time.
 
     atss: ResNet-50 at 640 x 640 in PyTorch and on each engine, fp32 and INT8. label-aware: LA on
-    it with two backward passes, and with one. doam: before SSD300. mechanisms: LA, DOAM and CHR
-    over their hosts, on every engine that can be used here. start: importing xedge and starting a
-    detector, and what an installation weighs. Weights are drawn, not trained.
+    it with two backward passes, and with one. quiet: the latter stopping at quiet windows. doam:
+    before SSD300. mechanisms: LA, DOAM and CHR over their hosts, on every engine that can be used
+    here. start: importing xedge and starting a detector, and what an installation weighs. Weights
+    are drawn, not trained.
     """
     if table == "start":
         from xedge_benchmarks.start import bench_start
@@ -61,7 +67,9 @@ def speed(
     else:
         from xedge_benchmarks.speed import SpeedSettings, bench_speed
 
-        settings = SpeedSettings(rounds=rounds, warmup=warmup, threads=threads, within_s=within_s)
+        settings = SpeedSettings(
+            rounds=rounds, warmup=warmup, threads=threads, within_s=within_s, stopped=stopped
+        )
         record = bench_speed(table, settings, graphs, only)
     keep_and_tell(record, _print, out, scratch=scratch, as_json=as_json)
 

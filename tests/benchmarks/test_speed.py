@@ -117,6 +117,18 @@ def test_rows_are_compared_in_both_clocks(graph: bytes, monkeypatch: pytest.Monk
         bench_speed("mine", only="tensorrt-weak")
 
 
+def test_a_belt_is_made_of_quiet_and_refined_windows() -> None:
+    rows = rows_of("quiet")[:4]
+    assert [row.windows for row in rows] == ["", "", "quiet", "refined"]
+    found = [{"name": row.name, "median_ms": float(ms), "ratio": ms / 8, "rounds": 5}
+             for row, ms in zip(rows, (8, 12, 6, 14), strict=True)]  # fmt: skip
+    (belt,) = speed.belts(rows, found, 0.75)
+    assert belt == {"name": "LA, mean of a belt, openvino", "median_ms": 8.0, "ratio": 1.0,
+                    "rounds": 5, "stopped": 0.75}  # fmt: skip
+    assert speed.belts(rows_of("label-aware"), [{}] * 6, 0.75) == []
+    assert speed.stopped_share(0.5) == 0.5
+
+
 @pytest.mark.full
 def test_a_start_is_measured() -> None:
     record = bench_start(2)
