@@ -160,7 +160,8 @@ def state(
     Raises:
         ConfigError: As `choose` does.
     """
-    spec, found = bundle.spec, {}
+    spec = bundle.spec
+    found: dict[str, list[Chosen]] = {}
     for variant in variants:
         found[variant] = []
         for keeps in dict.fromkeys((spec.score_threshold, spec.alarm_threshold)):

@@ -155,11 +155,7 @@ class Service:
             self._views = feed.books
             self.classes = tuple(model.spec.classes)
             config = lane_config(file, feed, model)
-            if not file.engine.refine_all:
-                self._least = config.alarm_threshold
-            self._least_threshold = model.spec.score_threshold
-            if any(below_for(v.quiet, self._least) for v in model.variants.values()):
-                self._least_threshold = config.alarm_threshold
+            self._set_least(model, config.alarm_threshold)
             if file.lane.journal is not None:
                 self._journal = stack.enter_context(
                     open_journal(file.lane.journal, model, file.lane.journal_settings)
@@ -209,6 +205,14 @@ class Service:
                 LOG.info("stopping: no more lines are taken")
             notify(STOPPING=1, STATUS="handing over the last decisions")
             return report
+
+    def _set_least(self, model: Bundle, alarm_threshold: float) -> None:
+        """Note what quiet windows must not lose, below which no reload may go."""
+        if not self._file.engine.refine_all:
+            self._least = alarm_threshold
+        self._least_threshold = model.spec.score_threshold
+        if any(below_for(v.quiet, self._least) for v in model.variants.values()):
+            self._least_threshold = alarm_threshold
 
     def _open_engines(self, stack: ExitStack, model: Bundle) -> tuple[ServedEngine, list[Rung]]:
         """The full model's engine, and what is below it."""

@@ -215,15 +215,9 @@ def screen_file(
             on_bag(decision, scan)
 
         lane = run_lane(
-            strips,
-            detector,
-            flat_field,
-            config,
-            realtime=realtime,
-            on_decision=publish,
-            journal=book,
-            fallbacks=fallbacks,
-        )
+            strips, detector, flat_field, config, realtime=realtime, on_decision=publish,
+            journal=book, fallbacks=fallbacks,
+        )  # fmt: skip
     return Screening(lane, used, strips.error, source.reader.truncated)
 
 
