@@ -21,6 +21,7 @@ from xedge.errors import ConfigError
 from xedge_benchmarks.compare import agreement, by_question
 from xedge_benchmarks.record import COMMIT_DIGITS
 from xedge_benchmarks.stored import REFERENCE, Stored, newest, stored_in
+from xedge_benchmarks.two_clocks import cpu_leads
 
 LOG: Final = "accepted.jsonl"
 
@@ -46,24 +47,31 @@ class Acceptance:
     second_run: str
 
 
-def accept(places: Sequence[Path], results: Path, who: str, why: str) -> list[Acceptance]:
+def accept(
+    places: Sequence[Path], results: Path, who: str, why: str, commit: str = ""
+) -> list[Acceptance]:
     """The lines that were added to the log, one a record.
 
     Args:
-        places: Records, or folders of them: of a folder the newest of each subject.
+        places: Records, or folders of them: of a folder the newest of each subject, but those
+            beside which others kept the machine busy.
         results: Folder of all results.
         who: Accepts them.
         why: In a sentence.
+        commit: Of a folder's records, the commit's first digits; empty for any.
 
     Raises:
         ConfigError: When nobody or no reason is named, a record cannot be traced to a commit, the
-            machine throttled, or it was accepted before. Nothing is accepted then.
+            machine throttled, it was accepted before, or there is none. Nothing is accepted then.
     """
     if not who.strip() or not why.strip():
         raise ConfigError("an accepted record needs somebody and a reason",
                           remedy="Name them with --who and --why")  # fmt: skip
     folder = results / REFERENCE
-    chosen = list(_chosen(places))
+    chosen = list(_chosen(places, commit))
+    if not chosen:
+        raise ConfigError("there is nothing to accept", expected="records of a quiet machine",
+                          found=f"none of commit {commit}" if commit else "none")  # fmt: skip
     for one in chosen:
         _require_acceptable(one, folder)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -96,9 +104,13 @@ def git_user() -> str:
     return done.stdout.strip()
 
 
-def _chosen(places: Sequence[Path]) -> Iterator[Stored]:
+def _chosen(places: Sequence[Path], commit: str) -> Iterator[Stored]:
     for place in places:
-        yield from newest(stored_in(place)) if place.is_dir() else stored_in(place)
+        found = stored_in(place)
+        if place.is_dir():
+            mine = (one for one in found if one.content["code"]["commit"].startswith(commit))
+            found = newest(one for one in mine if not cpu_leads(one.content))
+        yield from found
 
 
 def _runs(one: Stored) -> list[Stored]:

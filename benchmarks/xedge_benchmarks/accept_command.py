@@ -13,23 +13,24 @@ from xedge_benchmarks.record import results_folder
 @click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--why", required=True, help="A sentence: what makes these the values to hold.")
 @click.option("--who", default="", help="Who accepts them; without it, git's user.name.")
+@click.option("--commit", default="", help="Of folders, records of this commit alone.")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Folder of the records; without it, benchmarks/results of the checkout."
               )  # fmt: skip
-def accept(places: tuple[Path, ...], why: str, who: str, results: Path | None) -> None:
-    """Accept records, or the newest of each thing in folders, as what others are held against.
+def accept(places: tuple[Path, ...], why: str, who: str, commit: str, results: Path | None) -> None:
+    """Accept records, or the newest quiet one of each thing in folders, to hold others against.
 
     They are copied to results/reference, and a line of reference/accepted.jsonl says who did it,
     when and why. Nothing there is ever replaced: a later record of the same thing counts instead.
 
     \b
     Examples:
-      xedge bench accept benchmarks/results/MACHINE --why "quiet machine, two runs agree"
+      xedge bench accept benchmarks/results/MACHINE --commit 7ce64e7 --why "two runs agree"
       xedge bench compare benchmarks/results/reference benchmarks/results
     """  # noqa: D301  # click wants the character, not a backslash
     from xedge_benchmarks.accept import accept as accepted
     from xedge_benchmarks.accept import git_user
 
-    for line in accepted(places, results_folder(results), who or git_user(), why):
+    for line in accepted(places, results_folder(results), who or git_user(), why, commit):
         second = line.second_run or "no second run"
         click.echo(f"{line.record}: {second}")

@@ -83,3 +83,18 @@ def test_neither_twice_nor_by_nobody(keep: Keep, tmp_path: Path) -> None:
     accept([path], tmp_path, "Ada", "why not")
     with pytest.raises(ConfigError, match="accepted before"):
         accept([path], tmp_path, "Ada", "again")
+
+
+def test_of_a_folder_the_quiet_records_of_a_commit(keep: Keep, tmp_path: Path) -> None:
+    keep(tmp_path, 1, 10.0, 0.5, threads=1)
+    quiet = keep(tmp_path, 2, 10.0, 0.5, commit="b", threads=2)
+    busy = keep(tmp_path, 3, 10.0, 0.5, commit="b", threads=3)
+    content = json.loads(busy.read_text())
+    content["notes"] = ["other processes kept 1.20 cores busy during the run"]
+    busy.write_text(json.dumps(content))
+    (line,) = accept([quiet.parent], tmp_path, "Ada", "why not", "bbbb")
+    assert line.record.endswith(quiet.name)
+    with pytest.raises(ConfigError, match="nothing to accept"):
+        accept([quiet.parent], tmp_path, "Ada", "why not", "cccc")
+    (line,) = accept([busy], tmp_path, "Ada", "it is named")
+    assert line.record.endswith(busy.name)
