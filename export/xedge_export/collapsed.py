@@ -80,6 +80,29 @@ def on_tiles(kernel: Tensor, side: int) -> Tensor:
     return by_tile.reshape(outs * side**2, ins * side**2, tiles, tiles)
 
 
+def ends(x: Tensor, dim: int, length: int) -> Tensor:
+    """The first and the last places of a dimension, ``length`` each, side by side."""
+    last = x.narrow(dim, x.shape[dim] - length, length)
+    return torch.cat([x.narrow(dim, 0, length), last], dim)
+
+
+def framed(whole: Tensor, over: Tensor, beside: Tensor, border: int) -> Tensor:
+    """Maps ``[N, C, H, W]`` with another border, ``border`` pixels wide.
+
+    Args:
+        whole: Right inside the border; what it has beyond H and W is not looked at.
+        over: ``[N, C, h, W]``, right in the first and the last rows.
+        beside: ``[N, C, H, w]``, right in the first and the last columns.
+        border: Width, in pixels.
+    """
+    height, width = beside.shape[2], over.shape[3]
+    inner = whole[:, :, border : height - border, border : width - border]
+    beside = beside[:, :, border : height - border]
+    left, right = beside[..., :border], beside[..., beside.shape[3] - border :]
+    top, bottom = over[:, :, :border], over[:, :, over.shape[2] - border :]
+    return torch.cat([top, torch.cat([left, inner, right], dim=3), bottom], dim=2)
+
+
 class CollapsedChain(nn.Module):
     """n 3x3 convolutions at a fixed size, all but the border as one.
 
@@ -118,12 +141,6 @@ class CollapsedChain(nn.Module):
         border, strip = self.reach - 1, 2 * self.reach - 1
         tiles = functional.pixel_unshuffle(functional.pad(x, self.pads), self.side)
         whole = functional.pixel_shuffle(self.whole(tiles), self.side)
-        inner = whole[:, :, border : self.height - border, border : self.width - border]
-        # Both strips at once: what lies where they meet is wrong for `reach` pixels, which are not
-        # looked at.
-        beside = self.chain(torch.cat([x[..., :strip], x[..., self.width - strip :]], dim=3))
-        beside = beside[:, :, border : self.height - border]
-        over = self.chain(torch.cat([x[:, :, :strip], x[:, :, self.height - strip :]], dim=2))
-        left, right = beside[..., :border], beside[..., 2 * strip - border :]
-        top, bottom = over[:, :, :border], over[:, :, 2 * strip - border :]
-        return torch.cat([top, torch.cat([left, inner, right], dim=3), bottom], dim=2)
+        # What lies where two strips meet is wrong for `reach` pixels, which are not looked at.
+        beside, over = (self.chain(ends(x, dim, strip)) for dim in (3, 2))
+        return framed(whole, over, beside, border)

@@ -12,7 +12,8 @@ What stands in the model (xedge.models.doam, the oracle) and what stands here:
   pixel or more from the next region, so that no engine's rounding can reach it.
 - The two convolutions of the gate see the same set and run as one; its BatchNorm, which no
   convolution precedes, goes into the feature's weights and a shift.
-- The released form's chains have nothing between their convolutions: see `collapsed`.
+- The released form's chains have nothing between their convolutions: see `collapsed`; nor is there
+  anything between means and gate: where regions tile the planes, see `coarse`.
 - ``gamma M P + (1 - gamma) P`` is ``(1 + gamma (M - 1)) P``: one product of the whole image.
 """
 
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xedge.models.doam import DOAM, Gate, MaterialAwareness
+from xedge_export.coarse import CoarseChoice
 from xedge_export.collapsed import CollapsedChain, is_linear
 
 SOBEL_SCALE: Final = 0.125
@@ -113,7 +115,11 @@ class DeployedGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B, ``[N, 8, H, W]``, of the set U ``[N, C, H, W]``."""
-        feature, mask = self.both(x).chunk(2, dim=1)
+        return self.choose(self.both(x))
+
+    def choose(self, both: Tensor) -> Tensor:
+        """B of what the convolution answers."""
+        feature, mask = both.chunk(2, dim=1)
         chosen: Tensor = feature * mask.sigmoid() + self.shift
         return chosen
 
@@ -161,9 +167,16 @@ class DeployedDOAM(nn.Module):
         with torch.no_grad():
             first.weight.div_(SOBEL_SCALE)
         self.edge_guidance = _chain(guidance, height, width)
-        if doam.material is not None:
-            self.material = DeployedMaterial(doam.material, height, width)
+        self.choice: CoarseChoice | None = None
         self.fuse = doam.fuse
+        if (material := doam.material) is None:
+            return
+        pairs, regions = material.pairs, material.regions
+        if pairs is None or material.gate is None or not CoarseChoice.fits(regions, height, width):
+            self.material = DeployedMaterial(material, height, width)
+            return
+        self.material = _chain(material.blocks, height, width)
+        self.choice = CoarseChoice(pairs, DeployedGate(material.gate), doam.fuse, regions)
 
     def forward(self, planes: Tensor) -> Tensor:
         """Planes and edge image, gated, float32 ``[1, 4, H, W]``, of uint8 ``[1, 3, H, W]``."""
@@ -174,11 +187,17 @@ class DeployedDOAM(nn.Module):
         p = torch.cat([planes, stretched], dim=1)
         if self.edge_guidance is None:
             return p
-        features = [self.edge_guidance(edges)]
-        if self.material is not None:
-            features.insert(0, self.material(p))
-        fused = self.fuse(torch.cat(features, dim=1) if len(features) > 1 else features[0])
-        attention: Tensor = fused.sigmoid()
+        attention = self._fused(p, self.edge_guidance(edges)).sigmoid()
         if self.gamma is not None:
             attention = attention * self.gamma + (1 - self.gamma)
         return attention * p
+
+    def _fused(self, p: Tensor, guidance: Tensor) -> Tensor:
+        """Attention before its sigmoid, ``[1, 1, H, W]``."""
+        if self.material is not None:
+            features = self.material(p)
+            if self.choice is not None:
+                return self.choice(features, guidance)  # type: ignore[no-any-return]
+            guidance = torch.cat([features, guidance], dim=1)
+        fused: Tensor = self.fuse(guidance)
+        return fused
