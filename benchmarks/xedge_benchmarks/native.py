@@ -1,7 +1,8 @@
 """`xedge bench native`: libxedge against Python, scans of bags from counts to detections, in turn.
 
 Both run in this process on one engine: libxedge, built with the engine's library that Python loads,
-is called through ctypes, some microseconds a call, which are in its time. Their answers must be the
+is called through ctypes, some microseconds a call, which are in its time. Both refine every window,
+whatever the bundle says of quiet ones, which libxedge does not know of. Their answers must be the
 same before any time is believed.
 """
 
@@ -88,7 +89,9 @@ def bench_native(
     content = (bundle_path or shipped).read_bytes()
     options = {"engine": engine.encode(), "threads": settings.threads or 0}
     with (
-        closing(open_detector(bundle, engine, settings.threads, variant="fp32")) as reference,
+        closing(
+            open_detector(bundle, engine, settings.threads, variant="fp32", refine_all=True)
+        ) as reference,
         native.detector(content, **options) as detector,
     ):
         told = {"library": native.version, "engine": native.engine_of(detector)}
