@@ -17,6 +17,8 @@ from xedge.cli import main
 from xedge.errors import ConfigError, EngineRunError
 from xedge.types import Detections
 
+pytestmark = pytest.mark.timeout(1200)  # a build, on a machine that may be busy
+
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

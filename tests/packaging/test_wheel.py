@@ -11,7 +11,6 @@ import pytest
 
 import xedge
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PACKAGES: Final = {
     "xedge": "xedge",
     "export/xedge_export": "xedge_export",
@@ -33,13 +32,13 @@ def test_top_level_names(wheel: Path) -> None:
     assert {name.partition("/")[0] for name in names_in(wheel)} == {*PACKAGES.values(), info}
 
 
-def test_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
+def test_every_file_of_the_packages_and_no_other(wheel: Path, source: Path) -> None:
     """So the tables, the bundle, the templates and the `py.typed` are there, and no test is."""
     expected = {
-        f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
+        f"{package}/{path.relative_to(source / folder).as_posix()}"
         for folder, package in PACKAGES.items()
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        for path in (source / folder).rglob("*")
+        if path.is_file()
     }
     assert {name for name in names_in(wheel) if ".dist-info/" not in name} == expected
 
