@@ -6,6 +6,7 @@ import ctypes as c
 import itertools
 import json
 import struct
+import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -42,7 +43,9 @@ END, LINES = 0, 1
 BROKEN, CUT = -1, -2
 
 Told = tuple[list[tuple[Any, ...]], str]
-"""Strips, each with all that is in it, and how the file ends: "end", "cut", or Python's fault."""
+"""Strips, each with all that is in it, what the file says of the detector where it could be opened,
+and how it ends: "end", "cut", or Python's fault.
+"""
 
 
 class File(c.Structure):
@@ -70,10 +73,12 @@ def told_by_c(headers: c.CDLL, data: bytes) -> Told:
             strips.append((record.first_line, record.captured_ns, bool(record.intact),
                            *lines_of(headers, file, record)))  # fmt: skip
     assert headers.xedge_strip_next(c.byref(file), c.byref(record)) == kind, "it says so again"
-    if kind == END:
-        assert file.problem is None
-        return strips, "end"
-    return strips, "cut" if kind == CUT else FAULTS[file.problem.decode()]
+    assert (file.problem is None) == (kind == END)
+    ending = {END: "end", CUT: "cut"}.get(kind) or FAULTS[file.problem.decode()]
+    if strips or kind != BROKEN:
+        assert c.string_at(file.metadata, file.metadata_size) == data[44 : 44 + file.metadata_size]
+        strips.append((file.elements, file.pitch_mm, file.counts_per_mm, file.speed_m_s))
+    return strips, ending
 
 
 def lines_of(headers: c.CDLL, file: File, record: Record) -> tuple[list[int], bytes, bytes]:
@@ -100,10 +105,13 @@ def told_by_python(data: bytes) -> Told:
                 for strip in reader:
                     arrays = (strip.encoder.tolist(), strip.low.tobytes(), strip.high.tobytes())
                     strips.append((strip.first_line, strip.captured_ns, strip.intact, *arrays))
-                return strips, "cut" if reader.truncated else "end"
+                ending = "cut" if reader.truncated else "end"
         except StripFileError as error:
-            faults = {*FAULTS.values(), *METADATA}
-            return strips, next(fault for fault in faults if fault in str(error))
+            ending = next(text for text in {*FAULTS.values(), *METADATA} if text in str(error))
+        if strips or ending in ("cut", "end"):
+            head = reader.header
+            strips.append((head.elements, head.pitch_mm, head.counts_per_mm, head.speed_m_s))
+        return strips, ending
 
 
 def whole(elements: int, runs: Sequence[str], strips: Sequence[int], metadata: Any) -> bytes:
@@ -169,11 +177,11 @@ def records(data: bytes) -> list[int]:
 
 
 # Fields by their offset and format, of the file and of a record, and values at their ends.
-OF_FILE: Final = [(0, "B"), (8, "<H"), (10, "<H"), (12, "<I"), (40, "<I")]
+OF_FILE: Final = [(0, "B"), (7, "B"), (11, "B"), (8, "<H"), (10, "<H"), (12, "<I"), (40, "<I")]
 NUMBERS: Final = [(16, "<d"), (24, "<d"), (32, "<d")]
-OF_RECORD: Final = [(0, "B"), (4, "<H"), (6, "<H"), (8, "<I"), (12, "<I"), (16, "<q"), (24, "<q"),
+OF_RECORD: Final = [(0, "B"), (3, "B"), (4, "<H"), (6, "<H"), (8, "<I"), (12, "<I"), (16, "<q"), (24, "<q"),
                     (32, "<Q"), (40, "<I")]  # fmt: skip
-ENDS: Final = (0, 1, 2, 3, 4, 5, 65536, 65537, 2**20, 2**20 + 1)
+ENDS: Final = (0, 1, 2, 3, 4, 5, 257, 65536, 65537, 2**20, 2**20 + 1, 2**24, 2**24 + 2)
 LAST: Final = {"B": 255, "<H": 2**16 - 1, "<I": 2**32 - 1, "<q": 2**63 - 1, "<Q": 2**64 - 1}
 
 
@@ -237,6 +245,7 @@ def test_both_readers_say_the_same_of_a_file_cut_anywhere(headers: c.CDLL) -> No
     data = whole(2, ("dark", "air"), (2, 1), {})
     for size in range(len(data)):
         compare(headers, data[:size])
+        compare(headers, data[: size - 1] + bytes([data[size - 1] ^ 1]) if size else b"")
     for more in range(1, 50):
         compare(headers, data + bytes(more))
 
@@ -251,18 +260,31 @@ def test_both_readers_say_the_same_of_every_field_at_its_ends(headers: c.CDLL, w
         fields += [(base + 44 + size, "<I", LAST["<I"])]  # the payload's CRC
     for at, form, last in fields:
         (value,) = struct.unpack_from(form, sound, at)
-        for changed in {*ENDS, last, value + 1, value - 1}:
+        for changed in {*ENDS, last, value + 1, value - 1, value + 2**56}:
             if changed <= last and (changed >= 0 or form == "<q"):
                 data = bytearray(sound)
                 struct.pack_into(form, data, at, changed)
                 summed(data, which)
                 compare(headers, bytes(data))
     for at, form in NUMBERS:
-        for number in (0.0, -0.0, -1.0, float("inf"), float("nan"), 5e-324, 1.7e308):
+        for number in (0.0, -0.0, -1.0, float("inf"), float("nan"), 5e-324, sys.float_info.max):
             data = bytearray(sound)
             struct.pack_into(form, data, at, number)
             summed(data, which)
             compare(headers, bytes(data))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_both_readers_say_the_same_of_the_longest_strip(headers: c.CDLL, more: int) -> None:
+    data = bytearray(whole(2, (), (65536,), {}))
+    (at, end) = records(data)
+    struct.pack_into("<I", data, at + 12, 65536 + more)
+    struct.pack_into("<Q", data, at + 32, 16 * (65536 + more))
+    struct.pack_into("<q", data, end + 16, 65536 + more)
+    data[end - 4 : end - 4] = bytes(16 * more)
+    summed(data, 15)
+    compare(headers, bytes(data))
+    assert told_by_python(bytes(data))[1] == ("a record of kind" if more else "end")
 
 
 def test_both_readers_say_the_same_of_records_in_another_order(headers: c.CDLL) -> None:

@@ -289,6 +289,24 @@ def test_a_clear_may_be_taken_back_but_not_given_later() -> None:
     assert desk.rule.answer(item).verdict is Verdict.NOT_CLEARED
 
 
+def test_its_limits_are_those_that_were_set() -> None:
+    limits = RuleConfig(heartbeat_limit_ms=200, extent_counts=0, reverse_counts=0)
+    desk = Desk(PlcRule(limits)).heard()
+    item, off = desk.rule.enter(1000, 1800), desk.rule.enter(1001, 1800)
+    desk.show(CLEAR)
+    off, item = desk.rule.follow(off), desk.rule.follow(item)
+    assert desk.why(off) is Why.NO_DECISION
+    for passed_ms, why in ((200, Why.DECIDED), (1, Why.SILENT)):
+        desk.show(CLEAR, beats=False, passed_ms=passed_ms)
+        assert desk.why(item) is why
+    desk.encoder = 1801
+    desk.show(CLEAR)
+    assert desk.why(item) is Why.DECIDED
+    desk.encoder = 1800
+    desk.show(CLEAR)
+    assert desk.why(item) is Why.REVERSED
+
+
 @pytest.mark.parametrize("wrong", [{"heartbeat_limit_ms": 0}, {"extent_counts": -1}])
 def test_a_limit_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
