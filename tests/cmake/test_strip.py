@@ -179,8 +179,10 @@ def records(data: bytes) -> list[int]:
 # Fields by their offset and format, of the file and of a record, and values at their ends.
 OF_FILE: Final = [(0, "B"), (7, "B"), (11, "B"), (8, "<H"), (10, "<H"), (12, "<I"), (40, "<I")]
 NUMBERS: Final = [(16, "<d"), (24, "<d"), (32, "<d")]
-OF_RECORD: Final = [(0, "B"), (3, "B"), (4, "<H"), (6, "<H"), (8, "<I"), (12, "<I"), (16, "<q"), (24, "<q"),
-                    (32, "<Q"), (40, "<I")]  # fmt: skip
+OF_RECORD: Final = [
+    (0, "B"), (3, "B"), (4, "<H"), (6, "<H"), (8, "<I"), (12, "<I"), (16, "<q"), (24, "<q"),
+    (32, "<Q"), (40, "<I"),
+]  # fmt: skip
 ENDS: Final = (0, 1, 2, 3, 4, 5, 257, 65536, 65537, 2**20, 2**20 + 1, 2**24, 2**24 + 2)
 LAST: Final = {"B": 255, "<H": 2**16 - 1, "<I": 2**32 - 1, "<q": 2**63 - 1, "<Q": 2**64 - 1}
 
