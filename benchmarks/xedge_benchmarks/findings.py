@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from xedge_benchmarks.limits import MEMORY, Reached, best_rows, reached
-from xedge_benchmarks.percentiles import needed
 from xedge_benchmarks.record import Json
 from xedge_benchmarks.two_clocks import cpu_leads, leading, ratios_text
 from xedge_benchmarks.wording import (
@@ -20,6 +19,7 @@ from xedge_benchmarks.wording import (
     milliseconds,
     number,
     percentile,
+    tail,
 )
 
 
@@ -59,7 +59,7 @@ def findings(content: Json, peaks: Mapping[str, Any] | None) -> list[Finding]:
 
 def _engines(content: Json, shares: Mapping[str, Reached]) -> Iterator[Finding]:
     for row in content["results"]["engines"]:
-        text = f"{milliseconds(row['median_ms'])} ({_tail(row)})"
+        text = f"{milliseconds(row['median_ms'])} ({tail(row)})"
         yield Finding(row["name"], text, _of_median(row), _share(row["name"], shares))
 
 
@@ -254,14 +254,6 @@ def _energy(content: Json) -> Iterator[Finding]:
     if content["benchmark"] in ("belt", "lane"):
         for rail, text in energy_a_bag(content["conditions"], bags).items():
             yield Finding(f"energy a bag{rail and f', {rail}'}", text, main=bool(rail))
-
-
-def _tail(row: Json) -> str:
-    """The highest percentile that so many rounds bound, or else the greatest sample."""
-    for name in ("p99", "p90"):
-        if row["rounds"] >= needed(name):
-            return f"{name} {number(row[f'{name}_ms'])}"
-    return f"max {number(row['max_ms'])}"
 
 
 def _of_ratio(row: Json, cpu: bool) -> str:

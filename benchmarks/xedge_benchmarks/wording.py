@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from rich.table import Table
+from rich import box
+from rich.table import Column, Table
 
 from xedge_benchmarks.percentiles import needed
 from xedge_benchmarks.record import Json
@@ -97,6 +98,14 @@ def agreement_with_loadgen(row: Json) -> str:
     return f"agrees with MLPerf's load generator within the intervals, {', '.join(row['agree'])}"
 
 
+def tail(row: Json) -> str:
+    """The highest percentile that so many rounds bound, or else the greatest sample, in ms."""
+    for name in ("p99", "p90"):
+        if row["rounds"] >= needed(name):
+            return f"{name} {number(row[f'{name}_ms'])}"
+    return f"max {number(row['max_ms'])}"
+
+
 def rows_table(
     what: str,
     rows: Sequence[Json],
@@ -114,24 +123,29 @@ def rows_table(
         key: Of a row's name.
         more: Further columns: title to what a row has there.
     """
-    clocks = ["the clock", "processor time"]
+    clocks = ["clock", "processor"]
     if cpu_first:
         clocks.reverse()
+    others = list(dict.fromkeys(row["against"] for row in rows))
+    heads = ["ms", "tail", "rounds", f"× {clocks[0]}", "95 %", f"× {clocks[1]}"]
+    of = others[0] if len(others) == 1 else "the nearest row above that has none"
     table = Table(
-        what, "median ms", "p90", "p99", "max", "rounds", f"× time, by {clocks[0]}",
-        "95 % interval", f"by {clocks[1]}", "of", *more,
-        caption="× is time over that of what is named behind it: below 1 is faster"
+        Column(what, overflow="fold", min_width=18), *heads, *more,
+        box=box.SIMPLE, padding=(0, 1, 0, 0),
+        caption=f"ms: the median; × is time over that of {of}: below 1 is faster"
         + ("; others kept the machine busy: processor time leads" if cpu_first else ""),
     )  # fmt: skip
     for row in rows:
-        ends = [leading(row, f"ratio_{end}", cpu_first=cpu_first) for end in ("low", "high")]
-        tail = [number(row[f"{name}_ms"]) if row["rounds"] >= needed(name) else TOO_FEW
-                for name in ("p90", "p99")]  # fmt: skip
+        ratios = ["", "", ""]
+        if row["against"] != row[key]:
+            ends = [leading(row, f"ratio_{end}", cpu_first=cpu_first) for end in ("low", "high")]
+            ratios = [
+                f"{leading(row, 'ratio', cpu_first=cpu_first):.3f}",
+                TOO_FEW if ends[0] is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
+                f"{row['ratio' if cpu_first else 'cpu_ratio']:.3f}",
+            ]
         table.add_row(
-            row[key], number(row["median_ms"]), *tail, number(row["max_ms"]), str(row["rounds"]),
-            f"{leading(row, 'ratio', cpu_first=cpu_first):.3f}",
-            TOO_FEW if ends[0] is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
-            f"{row['ratio' if cpu_first else 'cpu_ratio']:.3f}", row["against"],
+            row[key], number(row["median_ms"]), tail(row), str(row["rounds"]), *ratios,
             *(cell(row) for cell in more.values()),
         )  # fmt: skip
     return table
