@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes as c
+import hashlib
 import os
 import shutil
 import subprocess
@@ -181,9 +182,13 @@ def build_library(folder: Path) -> Path:
 
 
 def build_folder() -> Path:
-    """``xedge/libxedge`` in the user's cache folder (XDG)."""
+    """``xedge/libxedge/CHECKOUT`` in the user's cache folder (XDG).
+
+    CMake refuses a folder in which it built from other sources, so each checkout has its own.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "xedge" / "libxedge"
+    sources = hashlib.sha256(str(checkout()).encode()).hexdigest()[:12]
+    return Path(cache) / "xedge" / "libxedge" / sources
 
 
 def _done(*command: str) -> None:

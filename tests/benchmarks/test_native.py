@@ -113,3 +113,12 @@ def test_without_a_checkout_the_installed_one_is_taken(monkeypatch: pytest.Monke
     monkeypatch.setattr(libxedge, "checkout", lambda: None)
     with pytest.raises(ConfigError, match=r"wheel\.cmake=true"):
         libxedge.library_to_measure()
+
+
+def test_each_checkout_builds_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = libxedge.build_folder()
+    assert mine == libxedge.build_folder()
+    monkeypatch.setattr(libxedge, "checkout", lambda: tmp_path)
+    assert libxedge.build_folder() != mine
