@@ -249,11 +249,11 @@ def stopped_share(given: float | None) -> float:
     """
     if given is not None:
         return given
-    measured = open_bundle().measured.get("quiet", {}).get("variants", {}).get("fp32", [])
+    measured = open_bundle().measured.get("quiet", {}).get("fp32", {})
     if not measured:
         raise ConfigError("nothing says how many windows are quiet", expected="--stopped SHARE",
                           found="a bundle that does not say")  # fmt: skip
-    share: float = measured[-1]["checked_on"]["stopped_belt"]
+    share: float = measured["stated"][-1]["checked_on"]["stopped_belt"]
     return share
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ def choose(
             expected=f"bags with detections of {keeps:g} and above", found=f"{len(bags)} without",
             remedy="Look at more bags with --bags",
         )  # fmt: skip
-    return min(held), Quiet(keeps, round(min(held) * (1 - margin), 4))
+    # Rounded down: above the smallest score something would be lost.
+    return min(held), Quiet(keeps, math.floor(min(held) * (1 - margin) * 1e4) / 1e4)
 
 
 def count(bags: Sequence[SeenBag], variant: str, quiet: Quiet, alarm: float) -> Count:
@@ -265,13 +267,17 @@ def quiet(
             "decisions flip at these thresholds", expected="none", found=str(flips),
             remedy="Choose on more bags, with a larger --margin, or write it with --force",
         )  # fmt: skip
-    rows = {name: [dataclasses.asdict(one) for one in chosen] for name, chosen in found.items()}
-    record = {"engine": used.name, "version": used.version, "seed": QUIET_SEED, "margin": margin,
-              "positive": POSITIVE, "variants": rows}  # fmt: skip
+    rows = {
+        name: {"engine": used.name, "version": used.version, "seed": QUIET_SEED, "margin": margin,
+               "positive": POSITIVE, "stated": [dataclasses.asdict(one) for one in chosen]}
+        for name, chosen in found.items()
+    }  # fmt: skip
     stated = {name: [one.quiet for one in chosen] for name, chosen in found.items()}
-    sha256 = with_quiet(out, opened, stated, {"quiet": record})
+    sha256 = with_quiet(
+        out, opened, stated, {"quiet": {**opened.measured.get("quiet", {}), **rows}}
+    )
     if as_json:
-        click.echo(json.dumps({"file": str(out), "sha256": sha256, **record}))
+        click.echo(json.dumps({"file": str(out), "sha256": sha256, "variants": rows}))
         return
     _print(found)
     if opened.signed:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import xedge
 from xedge.bundle import open_bundle
-from xedge.commands.quiet import choose, count, quiet
+from xedge.commands.quiet import choose, count, quiet, with_quiet
 from xedge.commands.quieted import QUIET_SEED, Seen, SeenBag, look
 from xedge.errors import ConfigError, EngineLoadError
 from xedge.quiet import Quiet
@@ -106,7 +106,7 @@ def test_a_bundle_is_written_that_states_what_was_measured(
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert record["sha256"] == open_bundle(out).sha256
-    both = record["variants"]["fp32"]
+    both = record["variants"]["fp32"]["stated"]
     assert [row["quiet"]["keeps"] for row in both] == [0.3, 0.5]
     assert [row["quiet"]["below"] for row in both] == [0.36, 0.54]
     assert [row["chosen_on"]["flips"] for row in both] == [0, 0]
@@ -114,10 +114,16 @@ def test_a_bundle_is_written_that_states_what_was_measured(
     written, whole = open_bundle(out), open_bundle(quiet_bundle)
     assert written.variant().model == whole.variant().model
     assert written.variant().quiet == tuple(Quiet(**row["quiet"]) for row in both)
-    assert written.measured["quiet"]["variants"] == record["variants"]
+    assert written.measured["quiet"] == record["variants"]
     with xedge.open_detector(written, "onnxruntime", 1) as detector:
         detector.detect_window(np.full((3, 32, 32), 240, np.uint8))
         assert detector.stopped == 1
+    # What was measured of another variant stays.
+    others = {"quiet": {"int8": {"margin": 0.1}}}
+    with_quiet(out, open_bundle(quiet_bundle), {}, others)
+    again = quieted(out, "-o", out, *options, "--log", log, "--force")
+    assert again.exit_code == 0
+    assert set(open_bundle(out).measured["quiet"]) == {"fp32", "int8"}
     table = quieted(quiet_bundle, "-o", out, *options, "--log", log, "--force")
     assert "stops below" in table.stdout
 
