@@ -69,6 +69,7 @@ def told_by_c(headers: c.CDLL, data: bytes) -> Told:
     file, record, strips = File(), Record(), []
     kind = headers.xedge_strip_parse(c.byref(file), data, c.c_size_t(len(data)))
     while kind >= 0 and (kind := headers.xedge_strip_next(c.byref(file), c.byref(record))) > 0:
+        assert record.kind == kind
         if kind == LINES:
             strips.append((record.first_line, record.captured_ns, bool(record.intact),
                            *lines_of(headers, file, record)))  # fmt: skip
