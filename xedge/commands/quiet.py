@@ -28,6 +28,10 @@ from xedge.quiet import Quiet
 POSITIVE: Final = 0.01
 """Share of the bags with an object on the belt that a saving is stated for."""
 
+USEFUL: Final = 0.2
+"""Share of the windows of clean bags that a statement must stop to be written: a model in two
+stages takes a little longer to start."""
+
 OF_THREE: Final = 3.0
 """Nothing in n trials bounds a rate by 3 / n at 95 % confidence."""
 
@@ -71,6 +75,11 @@ class Chosen:
     least_seen: float
     chosen_on: Count
     checked_on: Count
+
+    @property
+    def useful(self) -> bool:
+        """Whether enough windows stop for it to be written."""
+        return self.chosen_on.stopped_clean >= USEFUL
 
 
 def choose(
@@ -272,7 +281,7 @@ def quiet(
                "positive": POSITIVE, "stated": [dataclasses.asdict(one) for one in chosen]}
         for name, chosen in found.items()
     }  # fmt: skip
-    stated = {name: [one.quiet for one in chosen] for name, chosen in found.items()}
+    stated = {name: [one.quiet for one in chosen if one.useful] for name, chosen in found.items()}
     sha256 = with_quiet(
         out, opened, stated, {"quiet": {**opened.measured.get("quiet", {}), **rows}}
     )
@@ -280,6 +289,10 @@ def quiet(
         click.echo(json.dumps({"file": str(out), "sha256": sha256, "variants": rows}))
         return
     _print(found)
+    for name, chosen in found.items():
+        for one in chosen:
+            if not one.useful:
+                click.echo(f"{name} keeps {one.quiet.keeps:g}: not written, too few windows stop")
     if opened.signed:
         click.echo("The signature is gone: sign it again with `xedge sign`.")
     click.echo(f"{out}: sha256 {sha256}")

@@ -94,7 +94,7 @@ def test_a_bundle_is_written_that_states_what_was_measured(
     out, log = tmp_path / "out.xedge", tmp_path / "log.jsonl"
     look(open_bundle(quiet_bundle), {"fp32": "onnxruntime"}, [], log, 1)  # the first line
     with log.open("a") as lines:
-        for number, windows in enumerate([((0.6, 0.55), (0.4, 0.35)), ((0.5, 0.52),)]):
+        for number, windows in enumerate([((0.6, 0.55), (0.4, 0.35), (0.1, 0.0)), ((0.5, 0.52),)]):
             print(bag(*windows, seed=QUIET_SEED + number).to_json(), file=lines)
     options = ("--engine", "onnxruntime", "--threads", 1, "--bags", 1, "--check", 1)
     done = quieted(quiet_bundle, "-o", out, *options, "--log", log, "--json")
@@ -118,6 +118,13 @@ def test_a_bundle_is_written_that_states_what_was_measured(
     with xedge.open_detector(written, "onnxruntime", 1) as detector:
         detector.detect_window(np.full((3, 32, 32), 240, np.uint8))
         assert detector.stopped == 1
+    # Of a belt without a quiet window nothing is stated.
+    busy = tmp_path / "busy.jsonl"
+    rows = log.read_text().splitlines()
+    busy.write_text("\n".join([rows[0], rows[1].replace(", [0.1, 0.0]", ""), rows[2], ""]))
+    less = quieted(quiet_bundle, "-o", out, *options, "--log", busy, "--force")
+    assert "fp32 keeps 0.3: not written, too few windows stop" in less.stdout
+    assert [one.keeps for one in open_bundle(out).variant().quiet] == [0.5]
     # What was measured of another variant stays.
     others = {"quiet": {"int8": {"margin": 0.1}}}
     with_quiet(out, open_bundle(quiet_bundle), {}, others)
