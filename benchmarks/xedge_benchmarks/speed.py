@@ -260,7 +260,9 @@ def stopped_share(given: float | None) -> float:
 def belts(
     rows: Sequence[Row], found: Sequence[Mapping[str, Any]], stopped: float
 ) -> list[dict[str, Any]]:
-    """A row an engine for the mean window of a belt: figures of both kinds by their shares.
+    """A row an engine for the mean window of a belt: medians of both kinds by their shares.
+
+    Percentiles and the greatest time of a belt are not between those of its kinds: None.
 
     Args:
         rows: Of the table.
@@ -273,9 +275,11 @@ def belts(
             kinds.setdefault(row.engine, {})[row.windows] = told
     return [
         {
-            key: stopped * both["quiet"][key] + (1 - stopped) * value
-            if isinstance(value, float)
-            else value
+            key: value
+            if not isinstance(value, float)
+            else stopped * both["quiet"][key] + (1 - stopped) * value
+            if "median" in key or "ratio" in key
+            else None
             for key, value in both["refined"].items()
         }
         | {"name": f"LA, mean of a belt, {engine}", "stopped": stopped}

@@ -253,6 +253,24 @@ static void damage(const char *folder) {
     xedge_ring_reader_close(&reader);
 }
 
+/* A writer that comes and goes between two looks has ended the ring as any other. */
+static void between_two_looks(const char *folder) {
+    xedge_ring_writer writer;
+    xedge_ring_reader reader;
+    xedge_ring_line line;
+    anew(folder);
+    CHECK(xedge_ring_open(&writer, path, &DETECTOR, CAPACITY) == 0);
+    xedge_ring_close(&writer);
+    CHECK(xedge_ring_reader_open(&reader, path) == 0);
+    CHECK(get(&reader, &line, 0) == XEDGE_RING_NOTHING);
+    CHECK(xedge_ring_open(&writer, path, &DETECTOR, CAPACITY) == 0);
+    put(&writer, 0);
+    xedge_ring_close(&writer);
+    CHECK(get(&reader, &line, 0) == XEDGE_RING_LINE);
+    CHECK(get(&reader, &line, 0) == XEDGE_RING_ENDED);
+    xedge_ring_reader_close(&reader);
+}
+
 static void what_is_refused(const char *folder) {
     xedge_ring_writer writer, second;
     xedge_ring_reader reader;
@@ -298,6 +316,7 @@ int main(int argc, char **argv) {
     const char *folder = argc > 1 ? argv[1] : "/dev/shm";
     what_is_refused(folder);
     damage(folder);
+    between_two_looks(folder);
     a_writer_is_killed_and_another_goes_on(folder);
     a_reader_is_killed_and_another_goes_on(folder);
     a_writer_dies_in_the_middle_of_a_line(folder);

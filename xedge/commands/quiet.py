@@ -22,6 +22,7 @@ from xedge.commands.bundle_options import require_signature
 from xedge.commands.quieted import QUIET_SEED, Seen, SeenBag, look
 from xedge.commands.screening import named_engine
 from xedge.engines import BACK_ENDS
+from xedge.engines.deploy import ARITHMETIC
 from xedge.errors import ConfigError
 from xedge.quiet import Quiet
 
@@ -35,6 +36,9 @@ stages takes a little longer to start."""
 OF_THREE: Final = 3.0
 """Nothing in n trials bounds a rate by 3 / n at 95 % confidence."""
 
+MOST_FLIPS: Final = 0.002
+"""Bound of the share of bags that flip, from which too few were checked for a statement."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -44,7 +48,8 @@ class Count:
         bags: How many.
         lost: Windows that stopped with a detection that was to be kept.
         flips: Bags that would have alarmed, and did not.
-        most_flips: Upper bound of their share at 95 % confidence, where there was none; else None.
+        most_flips: Upper bound of their share at 95 % confidence, where there was none; else None,
+            as of the bags that a threshold was chosen on, of which none can flip.
         stopped_clean: Share of the windows of clean bags that stopped.
         stopped_loaded: Share of the windows of the others.
         stopped_belt: Share on a belt with `POSITIVE` of its bags loaded.
@@ -177,10 +182,32 @@ def state(
         found[variant] = []
         for keeps in dict.fromkeys((spec.score_threshold, spec.alarm_threshold)):
             least, quiet = choose(chosen_on, variant, keeps, margin)
-            both = (count(bags, variant, quiet, spec.alarm_threshold)
-                    for bags in (chosen_on, checked_on))  # fmt: skip
-            found[variant].append(Chosen(quiet, least, *both))
+            own, others = (count(bags, variant, quiet, spec.alarm_threshold)
+                           for bags in (chosen_on, checked_on))  # fmt: skip
+            own = dataclasses.replace(own, most_flips=None)
+            found[variant].append(Chosen(quiet, least, own, others))
     return found
+
+
+def require_sound(found: Mapping[str, Sequence[Chosen]]) -> None:
+    """Nothing, when no decision flips, and enough bags say so.
+
+    Raises:
+        ConfigError: When one does, or too few were checked.
+    """
+    rows = [one for chosen in found.values() for one in chosen]
+    if flips := sum(c.flips for one in rows for c in (one.chosen_on, one.checked_on)):
+        raise ConfigError(
+            "decisions flip at these thresholds", expected="none", found=str(flips),
+            remedy="Choose on more bags, with a larger --margin, or write it with --force",
+        )  # fmt: skip
+    fewest = min((one.checked_on.bags for one in rows), default=0)
+    if fewest * MOST_FLIPS < OF_THREE:
+        raise ConfigError(
+            "too few bags say that no decision flips",
+            expected=f"{math.ceil(OF_THREE / MOST_FLIPS)} or more that were not chosen on",
+            found=str(fewest), remedy="Check more bags with --check, or write it with --force",
+        )  # fmt: skip
 
 
 def with_quiet(
@@ -231,7 +258,8 @@ def with_quiet(
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False),
               help="A file that bags are written to, and taken from.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engine; else all cores.")
-@click.option("--force", is_flag=True, help="Write it although a decision flips.")
+@click.option("--force", is_flag=True,
+              help="Write it although a decision flips, or few bags say none does.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def quiet(
     bundle: Path | None,
@@ -265,17 +293,18 @@ def quiet(
     opened = open_bundle(bundle, public_key)
     names = list(variants or opened.variants)
     used = named_engine(engine, threads)
+    if used.name in ARITHMETIC:
+        raise ConfigError(
+            "a bundle states when windows stop for engines that compute as its graphs say",
+            found=f"{used.name}, which computes in {ARITHMETIC[used.name]}",
+            remedy="Name another engine with --engine; this one refines every window",
+        )  # fmt: skip
     seeds = range(QUIET_SEED, QUIET_SEED + bags + check)
     with _bar(len(seeds), as_json) as advance:
         seen = look(opened, dict.fromkeys(names, used.name), seeds, log, threads, advance)
     found = state(opened, seen[:bags], seen[bags:], names, margin)
-    flips = sum(c.flips for rows in found.values() for one in rows
-                for c in (one.chosen_on, one.checked_on))  # fmt: skip
-    if flips and not force:
-        raise ConfigError(
-            "decisions flip at these thresholds", expected="none", found=str(flips),
-            remedy="Choose on more bags, with a larger --margin, or write it with --force",
-        )  # fmt: skip
+    if not force:
+        require_sound(found)
     rows = {
         name: {"engine": used.name, "version": used.version, "seed": QUIET_SEED, "margin": margin,
                "positive": POSITIVE, "stated": [dataclasses.asdict(one) for one in chosen]}

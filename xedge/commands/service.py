@@ -207,7 +207,9 @@ class Service:
             return report
 
     def _set_least(self, model: Bundle, alarm_threshold: float) -> None:
-        """Note what quiet windows must not lose, below which no reload may go."""
+        """Note what quiet windows must not lose, below which no reload may go from now on."""
+        # One that came while the model was opened waits for the lane.
+        alarm_threshold = min(alarm_threshold, self._file.lane.alarm_threshold or alarm_threshold)
         if not self._file.engine.refine_all:
             self._least = alarm_threshold
         self._least_threshold = model.spec.score_threshold

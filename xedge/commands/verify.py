@@ -22,7 +22,7 @@ from xedge.commands.retained import share_retained, updates, worded
 from xedge.engines.build import Building
 from xedge.engines.cache import EngineCache
 from xedge.engines.chosen import Chosen
-from xedge.engines.deploy import load_graph, tolerance
+from xedge.engines.deploy import load_graph, stated_for, tolerance
 from xedge.engines.deploy import verify as verify_engine
 from xedge.errors import EngineCacheError, EngineError, EngineLoadError
 from xedge.golden import compare_golden, golden_planes
@@ -197,15 +197,18 @@ def _stops(
     bundle: Bundle, name: str, variant: str, threads: int | None, reasons: dict[str, str]
 ) -> bool | None:
     """Whether the variant in two stages passes; None where the bundle does not say when to stop."""
-    stated = bundle.variant(variant).quiet
-    if not stated:
+    chosen = Chosen(name, variant, variant)
+    if not bundle.variant(variant).quiet:
         reasons["stops"] = "the bundle does not say which windows are quiet"
         return None
-    chosen = Chosen(name, variant, variant)
+    if not (stated := stated_for(bundle, chosen)):
+        reasons["stops"] = "every window is refined: it computes in another type than its graph"
+        return None
     try:
         how = _kept() or Building()
-        with closing(load_graph(bundle, chosen, threads, how, stated[0].keeps)) as engine:
-            verify_engine(bundle, chosen, engine)
+        for one in stated:
+            with closing(load_graph(bundle, chosen, threads, how, one.keeps)) as engine:
+                verify_engine(bundle, chosen, engine)
     except EngineError as error:
         reasons["stops"] = str(error)
         return False

@@ -24,8 +24,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from typing import Final
 
 from xedge.lane.clock import Clock
 from xedge.lane.config import LaneConfig
@@ -106,25 +106,44 @@ class Inbox:
             return event
 
 
-@contextmanager
-def _prompt_interpreter() -> Iterator[None]:
-    """The interpreter of this process as a belt wants it; as it was, when the belt has ended."""
-    # What a process holds by now, engines and libraries, is nothing to look through for garbage
-    # while a belt runs: that stops every thread for tens of milliseconds.
-    frozen = gc.get_freeze_count() > 0  # by another lane, or by whoever runs this one
-    gc.freeze()
-    # Whoever computes in Python beside the lane has the interpreter for so long each time that the
-    # lane wants it, and the lane wants it again after each step over a strip.
-    switch_s = sys.getswitchinterval()
-    if switch_s > SWITCH_S:
-        sys.setswitchinterval(SWITCH_S)
-    try:
-        yield
-    finally:
-        if switch_s > SWITCH_S:
-            sys.setswitchinterval(switch_s)
-        if not frozen:
-            gc.unfreeze()
+class _PromptInterpreter:
+    """The interpreter of this process as belts want it; as it was, when the last of them has ended.
+
+    One for all lanes of a process: it is one interpreter, and whoever ends first must not take it
+    from the others.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._lanes = 0
+        self._frozen = False  # by whoever runs the lanes
+        self._switch_s = 0.0
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._lanes:
+                self._frozen, self._switch_s = gc.get_freeze_count() > 0, sys.getswitchinterval()
+            self._lanes += 1
+            # What a process holds by now, engines and libraries, is nothing to look through for
+            # garbage while a belt runs: that stops every thread for tens of milliseconds.
+            gc.freeze()
+            # Whoever computes in Python beside the lane has the interpreter for so long each time
+            # that the lane wants it, and the lane wants it again after each step over a strip.
+            if self._switch_s > SWITCH_S:
+                sys.setswitchinterval(SWITCH_S)
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._lanes -= 1
+            if self._lanes:
+                return
+            if self._switch_s > SWITCH_S:
+                sys.setswitchinterval(self._switch_s)
+            if not self._frozen:
+                gc.unfreeze()
+
+
+_PROMPT: Final = _PromptInterpreter()
 
 
 class RealTimeLane:
@@ -162,7 +181,7 @@ class RealTimeLane:
 
     def run(self, source: Iterable[Strip]) -> None:
         """Screen the source to its end; what interrupts it decides the open bags and passes."""
-        with _prompt_interpreter():
+        with _PROMPT:
             self._run(source)
 
     def _run(self, source: Iterable[Strip]) -> None:

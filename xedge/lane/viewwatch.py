@@ -29,6 +29,10 @@ DISPLACED_BAGS: Final = 3
 """Bags that are displaced the same way, none between them that is not, show that it is not the
 bags; and as many about whose ends all views agree, that it is over."""
 
+REACH_LINES: Final = 256
+"""Lines within which two bags, as long, that other views show each are one that is displaced by
+more than its length: more than `xedge.scanner.pairing` brings together."""
+
 
 class ViewWatch:
     """Cuts the lines of all views, and watches over what they do not see or see elsewhere.
@@ -55,6 +59,7 @@ class ViewWatch:
         self._unseen: set[Reason] = set()
         self._run: tuple[tuple[int, int, int], int] | None = None  # views, way; how many bags
         self._sound = 0  # bags in a row without a displacement
+        self._lone: dict[int, Seen] = {}  # ends of the last bag, where only some views showed it
         self.displaced = ""
 
     def cut(
@@ -131,8 +136,12 @@ class ViewWatch:
         """What the views' ends of a bag say against it, and what is to be noted."""
         if ended.cut or ended.reasons & {Reason.INCOMPLETE_SCAN, Reason.DETECTOR_FAULT}:
             return self._flag(), []  # some view did not see it whole: its ends say nothing
-        there = [(view, ends) for view, ends in enumerate(ended.seen) if ends is not None]
-        pairs = list(itertools.combinations(there, 2))
+        there = {view: ends for view, ends in enumerate(ended.seen) if ends is not None}
+        if len(there) < len(ended.seen):
+            there = self._with_lone(there)
+        else:
+            self._lone.clear()
+        pairs = list(itertools.combinations(sorted(there.items()), 2))
         found = self._displacement(pairs)
         notes: list[Note] = []
         if found is None:
@@ -160,6 +169,22 @@ class ViewWatch:
                 "view": other + 1, "of": one + 1, "lines": round(lines), "error": self.displaced,
             }))  # fmt: skip
         return frozenset({Reason.DETECTOR_FAULT}), notes
+
+    def _with_lone(self, there: dict[int, Seen]) -> dict[int, Seen]:
+        """A bag that only some views show, with the one before it where that may be the same.
+
+        Displaced by more than its length and a gap, a bag is two, each before some of the views.
+        """
+        before, self._lone = self._lone, there
+        same = before and not before.keys() & there.keys() and all(
+            abs((b[1] - b[0]) - (a[1] - a[0])) <= 2 * self._tolerance
+            and abs(b[0] - a[0]) <= REACH_LINES * self._line
+            for a, b in itertools.product(before.values(), there.values())
+        )  # fmt: skip
+        if not same:
+            return there
+        self._lone = {}
+        return before | there
 
     def _flag(self) -> frozenset[Reason]:
         return frozenset({Reason.DETECTOR_FAULT}) if self.displaced else frozenset()

@@ -105,6 +105,7 @@ class RingSource(Source):
             now_ns = time.monotonic_ns()
             self._ring.put(ring.BEAT, now_ns)
             if ready:
+                self._seen_open = True  # by somebody who was there between two looks
                 since_ns = now_ns if since_ns is None else since_ns
                 waited = now_ns - since_ns >= self._patience_ns
                 if ready >= self._strip_lines or waited or closed:

@@ -171,6 +171,7 @@ static inline int xedge_ring_read(xedge_ring_reader *reader, xedge_ring_line *li
         while (written > reader->next) {
             if (xedge_ring_copy(reader, line, low, high)) {
                 reader->next++;
+                reader->seen_open = 1; /* by a writer that was there between two looks */
                 xedge_ring_store(ring, XEDGE_RING_COUNT, reader->next);
                 if (reader->next % 64 == 0)
                     xedge_ring_store(ring, XEDGE_RING_BEAT, (uint64_t)xedge_ring_now());

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import xedge
 from xedge.bundle import open_bundle
-from xedge.commands.quiet import choose, count, quiet, with_quiet
+from xedge.commands.quiet import choose, count, quiet, require_sound, state, with_quiet
 from xedge.commands.quieted import QUIET_SEED, Seen, SeenBag, look
-from xedge.errors import ConfigError, EngineLoadError
+from xedge.errors import ConfigError, EngineError, EngineLoadError
 from xedge.quiet import Quiet
 
 ALARM = 0.4
@@ -65,6 +65,17 @@ def test_flips_are_of_bags_and_losses_of_windows() -> None:
     # A clean bag has 1.5 windows, a loaded one 2; 99 bags of 100 are clean.
     windows = 0.99 * 1.5 + 0.01 * 2
     assert found.stopped_belt == pytest.approx((0.99 * 1.0 + 0.01 * 1.5) / windows)
+
+
+def test_too_few_bags_say_nothing_of_flips(quiet_bundle: Path) -> None:
+    bundle, held = open_bundle(quiet_bundle), bag((0.9, 0.8), (0.1, 0.0))
+    few = state(bundle, [held], [held] * 1499, ["fp32"], 0.1)
+    with pytest.raises(ConfigError, match="too few bags say"):
+        require_sound(few)
+    require_sound(state(bundle, [held], [held] * 1500, ["fp32"], 0.1))
+    # Where a threshold was chosen nothing can flip, and so nothing follows from it.
+    assert [(one.chosen_on.most_flips, one.checked_on.most_flips) for one in few["fp32"]] == [
+        (None, 3 / 1499)] * 2  # fmt: skip
 
 
 def test_a_log_goes_on_where_it_was_ended(quiet_bundle: Path, tmp_path: Path) -> None:
@@ -138,5 +149,8 @@ def test_a_bundle_is_written_that_states_what_was_measured(
 def test_what_cannot_be_is_refused(quiet_bundle: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     done = quieted(quiet_bundle, "-o", tmp_path / "out.onnx")
     assert isinstance(done.exception, ConfigError)
+    done = quieted(quiet_bundle, "-o", tmp_path / "out.xedge", "--engine", "openvino-bf16")
+    assert isinstance(done.exception, (ConfigError, EngineError))  # the latter where it is missing
+    assert not (tmp_path / "out.xedge").exists()
     with pytest.raises(EngineLoadError, match="no first pass"):
         look(open_bundle(tiny_bundle), {"fp32": "onnxruntime"}, [QUIET_SEED], None, 1)

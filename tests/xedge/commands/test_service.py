@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.xedge.commands.conftest import free_port
+from xedge.bundle import open_bundle
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.service import Service
 from xedge.commands.simplc import bag_record
@@ -263,6 +264,20 @@ def test_thresholds_are_read_again_and_nothing_else(
     assert "not reloaded" in said[2]
     assert "lane.toml:5" in said[2]
     assert len(said) == 3
+
+
+def test_a_threshold_that_is_read_while_the_lane_starts_is_not_lost_to_quiet_windows(
+    lane_file: Callable[..., Path], quiet_bundle: Path
+) -> None:
+    path, model = lane_file(1, lane="alarm_threshold = 0.5"), open_bundle(quiet_bundle)
+    service = Service(read_lane_file(path))
+    path.write_text(path.read_text().replace("alarm_threshold = 0.5", "alarm_threshold = 0.3"))
+    service.reload()  # the lane is set up with 0.5, and will decide by 0.3
+    service._set_least(model, 0.5)
+    assert service._least == 0.3
+    path.write_text(path.read_text().replace("alarm_threshold = 0.3", "alarm_threshold = 0.2"))
+    service.reload()
+    assert service._file.lane.alarm_threshold == 0.3
 
 
 def test_what_a_reload_leaves_as_it_is_is_said(

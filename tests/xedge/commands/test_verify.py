@@ -244,3 +244,9 @@ def test_a_first_pass_that_never_stops_fails(quiet_bundle: Path, tmp_path: Path)
     done = verified(path, "--engine", "onnxruntime")
     assert done.exit_code == 1
     assert "the engine does not stop at a window of air" in done.stdout
+
+
+def test_an_engine_that_refines_every_window_says_so(quiet_bundle: Path) -> None:
+    for check in verify_bundle(open_bundle(quiet_bundle), usable("openvino-bf16"), threads=1):
+        assert check.stops is None
+        assert "every window is refined" in check.reasons["stops"]

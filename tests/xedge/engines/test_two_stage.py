@@ -12,6 +12,7 @@ from xedge import engines
 from xedge.bundle import Bundle, open_bundle
 from xedge.engines import deploy
 from xedge.engines.cache import EngineCache
+from xedge.engines.chosen import Chosen
 from xedge.engines.deploy import compile_bundle, load_chosen, load_variant, verify
 from xedge.engines.fake import FakeEngine
 from xedge.engines.stages import in_two
@@ -166,14 +167,40 @@ def test_stages_that_are_not_accepted_are_not_kept(bundle: Bundle, cache: Engine
     assert cache.entries() == []
 
 
-def test_one_that_calls_the_golden_window_quiet_is_refused(bundle: Bundle) -> None:
+def test_one_that_calls_the_golden_window_quiet_is_refused(
+    bundle: Bundle, cache: EngineCache, name: str
+) -> None:
     stated = (Quiet(keeps=0.5, below=1.0),)
     deaf = dataclasses.replace(
         bundle, variants={"fp32": dataclasses.replace(bundle.variant(), quiet=stated)}
     )
-    engine, chosen = load_chosen(deaf, "onnxruntime", 1, "fp32", 0.5)
+    for _ in range(2):  # by whoever loads it: the second time, plans would be kept
+        with pytest.raises(EngineRunError, match="stops at the bundle's golden window"):
+            load_chosen(deaf, name, 1, "fp32", 0.5)
+
+
+def test_plans_that_are_kept_do_not_hide_a_statement_that_is_wrong(
+    bundle: Bundle, cache: EngineCache, name: str
+) -> None:
+    """The stages of two bundles are the same files, whatever the bundles state."""
+    load_variant(bundle, name, 1, least=0.5).close()
+    stated = (Quiet(keeps=0.5, below=1.0),)
+    deaf = dataclasses.replace(
+        bundle, variants={"fp32": dataclasses.replace(bundle.variant(), quiet=stated)}
+    )
     with pytest.raises(EngineRunError, match="stops at the bundle's golden window"):
-        verify(deaf, chosen, engine)
+        load_variant(deaf, name, 1, least=0.5)
+
+
+def test_a_back_end_that_computes_in_another_type_refines_every_window(bundle: Bundle) -> None:
+    """Its first-pass scores were not looked at when the threshold was chosen."""
+    for engine in deploy.ARITHMETIC:
+        assert deploy.stated_for(bundle, Chosen(engine, "fp32", "fp32")) == ()
+    assert deploy.stated_for(bundle, Chosen("openvino", "fp32", "fp32")) == bundle.variant().quiet
+    if engines.available()["openvino-bf16"].usable:
+        engine = load_variant(bundle, "openvino-bf16", 1, least=0.5)
+        assert not isinstance(engine, TwoStage)
+        engine.close()
 
 
 def test_one_that_goes_on_at_air_is_refused(bundle: Bundle) -> None:

@@ -18,6 +18,7 @@ from xedge.lane.core import LaneCore
 from xedge.lane.engine_pipe import Layout
 from xedge.lane.engine_process import EngineLimits, EngineProcess
 from xedge.lane.events import Event, Note, SourceEnded, Tick
+from xedge.lane.realtime import _PROMPT
 from xedge.lane.runner import Belt, run_lanes
 from xedge.lane.selftest import SelfTested
 from xedge.lane.steering import Steering
@@ -92,6 +93,19 @@ def test_the_interpreter_is_the_belt_s_while_it_runs_and_then_the_host_s_again(
     finally:
         gc.unfreeze()
         sys.setswitchinterval(switch_s)
+
+
+def test_a_lane_that_ends_leaves_the_interpreter_to_those_that_run() -> None:
+    """In whatever order they end: the first one may be the one that ends first."""
+    own_s = sys.getswitchinterval()
+    _PROMPT.__enter__()
+    _PROMPT.__enter__()
+    _PROMPT.__exit__(None, None, None)
+    assert gc.get_freeze_count() > 0
+    assert sys.getswitchinterval() == pytest.approx(5e-4, abs=2e-6)
+    _PROMPT.__exit__(None, None, None)
+    assert gc.get_freeze_count() == 0
+    assert sys.getswitchinterval() == pytest.approx(own_s, abs=2e-6)
 
 
 def test_looking_at_the_threads_is_no_event_of_the_lane(belt, monkeypatch) -> None:

@@ -151,6 +151,29 @@ def test_a_view_whose_encoder_is_displaced_clears_nothing_and_is_named(
     assert outcome.differences == []
 
 
+@pytest.mark.parametrize("shift", [60, -60])
+def test_a_view_that_is_displaced_by_more_than_a_bag_is_named_as_well(shift) -> None:
+    """Each bag is two then, before one view each: one may be clear that the other view alarms at.
+
+    By how much it is displaced is not sure: the next bag may be as near.
+    """
+    things = [[one for k in range(4) for one in bag(60 + 150 * k, 80 + 150 * k, v)]
+              for v in range(2)]  # fmt: skip
+    report, scans, _ = lane(things, shifts=(0, shift))
+    assert "view 2 shows bags" in report.health.displaced
+    seen = screened(report, scans)
+    assert len(seen) >= 7
+    assert [d.verdict for d in seen[-2:]] == [Verdict.NOT_CLEARED] * 2
+
+
+def test_bags_that_one_view_each_shows_are_no_displacement_unless_they_are_alike() -> None:
+    """A sheet edge-on in one view, then another in the other; or far apart."""
+    for first, second in (((60, 80), (120, 190)), ((60, 80), (400, 420))):
+        report, _, _ = lane([bag(*first, 0), bag(*second, 1)])
+        assert [d.verdict for d in report.decisions] == [Verdict.CLEAR] * 2
+        assert report.health.displaced == ""
+
+
 @pytest.mark.parametrize("shift", [-8, 0, 8])
 def test_views_that_differ_by_less_than_a_bag_s_margin_agree(shift) -> None:
     report, _, _ = many(2, (0, shift))

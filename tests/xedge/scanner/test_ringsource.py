@@ -162,3 +162,16 @@ def test_a_ring_closed_before_waits_for_its_next_writer(tmp_path: Path) -> None:
                 thread.join(0.01)
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_writer_that_came_and_went_between_two_looks_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "ring"
+    RingWriter(path, DETECTOR, capacity=64).close()
+    with RingSource(path) as source:
+        with RingWriter(path, DETECTOR, capacity=64) as writer:
+            writer.write(strip(0, 2))
+        late = threading.Timer(10, source.close)
+        late.start()
+        assert spans(source) == [(0, 2, True)]
+        assert late.is_alive()
+        late.cancel()
