@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -17,7 +19,15 @@ from xedge_benchmarks.record import results_folder
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Folder of the records; without it, benchmarks/results of the checkout."
               )  # fmt: skip
-def accept(places: tuple[Path, ...], why: str, who: str, commit: str, results: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def accept(
+    places: tuple[Path, ...],
+    why: str,
+    who: str,
+    commit: str,
+    results: Path | None,
+    as_json: bool,
+) -> None:
     """Accept records, or the newest quiet one of each thing in folders, to hold others against.
 
     They are copied to results/reference, and a line of reference/accepted.jsonl says who did it,
@@ -31,6 +41,9 @@ def accept(places: tuple[Path, ...], why: str, who: str, commit: str, results: P
     from xedge_benchmarks.accept import accept as accepted
     from xedge_benchmarks.accept import git_user
 
-    for line in accepted(places, results_folder(results), who or git_user(), why, commit):
-        second = line.second_run or "no second run"
-        click.echo(f"{line.record}: {second}")
+    lines = accepted(places, results_folder(results), who or git_user(), why, commit)
+    if as_json:
+        click.echo(json.dumps([asdict(line) for line in lines]))
+        return
+    for line in lines:
+        click.echo(f"{line.record}: {line.second_run or 'no second run'}")

@@ -27,15 +27,18 @@ def run(*args: object) -> Result:
 def test_the_newest_of_each_is_copied_and_booked(keep: Keep, tmp_path: Path) -> None:
     keep(tmp_path, 1, 10.0, 0.5)
     newest = keep(tmp_path, 2, 10.2, 0.5)
-    done = run(newest.parent, "--why", "a quiet night", "--who", "Ada", "--results", tmp_path)
+    named = ("--why", "a quiet night", "--who", "Ada", "--results", tmp_path)
+    done = run(newest.parent, *named, "--json")
     assert done.exit_code == 0, done.output
-    assert done.stdout.endswith("a second run agrees within the intervals\n")
+    (told,) = json.loads(done.stdout)
+    assert told["second_run"] == "a second run agrees within the intervals"
     copy = tmp_path / "reference" / newest.parent.name / newest.name
     assert copy.read_bytes() == newest.read_bytes()
     assert list(copy.parent.iterdir()) == [copy]
     (line,) = map(json.loads, (tmp_path / "reference/accepted.jsonl").read_text().splitlines())
     assert line["record"] == f"{newest.parent.name}/{newest.name}"
     assert line["sha256"] == hashlib.sha256(newest.read_bytes()).hexdigest()
+    assert line == told
     assert (line["who"], line["why"]) == ("Ada", "a quiet night")
     assert len(stored_in(tmp_path)) == 2  # references are not among the results
 

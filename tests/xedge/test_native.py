@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,4 +38,6 @@ def test_the_command(installed: LibXedge, monkeypatch: pytest.MonkeyPatch) -> No
     assert one.output == f"{installed.cmake_dir}\n"
     listed = CliRunner().invoke(command.libxedge, [])
     assert [line.split()[0] for line in listed.output.splitlines()] == list(PLACES)
+    found = json.loads(CliRunner().invoke(command.libxedge, ["--json"]).output)
+    assert found == {name: str(place(installed, name)) for name in PLACES}
     assert CliRunner().invoke(command.libxedge, ["headers"]).exit_code == 2

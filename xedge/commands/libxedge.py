@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +33,8 @@ def place(found: LibXedge, name: str) -> Path:
 
 @click.command(name="libxedge")
 @click.argument("what", required=False, type=click.Choice(list(PLACES)))
-def libxedge(what: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def libxedge(what: str | None, as_json: bool) -> None:
     """Say where libxedge is: the library, header and CMake package for programs in C and C++.
 
     WHAT is one of the places, printed alone; without it, all are listed. Installations have the
@@ -45,6 +47,10 @@ def libxedge(what: str | None) -> None:
       export PKG_CONFIG_PATH=$(xedge libxedge pkgconfig-dir)
     """  # noqa: D301  # click wants the character, not a backslash
     found = find_libxedge()
+    if as_json:
+        named = [what] if what else list(PLACES)
+        click.echo(json.dumps({name: str(place(found, name)) for name in named}))
+        return
     if what:
         click.echo(place(found, what))
         return
