@@ -59,6 +59,11 @@ EXTRA_OF: Final[Mapping[str, str]] = types.MappingProxyType(
 )
 """Importable name of a package to the extra of xedge that installs it."""
 
+ABOVE: Final[Mapping[str, str]] = types.MappingProxyType(
+    {"xedge_calibration": "export", "xedge_export": "export"}
+)
+"""Package of a command to the extra that installs all of what it needs."""
+
 INTERRUPTED: Final = 130
 """What a shell reports of a program that SIGINT ended: 128 + 2."""
 
@@ -99,7 +104,7 @@ class CommandGroup(click.Group):
                 return None
             if ctx.params.get("debug"):
                 raise
-            raise _missing_package(f"`xedge {cmd_name}`", error) from error
+            raise _missing_package(f"`xedge {cmd_name}`", error, entry_point.module) from error
         if not isinstance(command, click.Command):
             raise OneLineError(f"{entry_point.value} is not a command. Reinstall its package")
         return command
@@ -164,12 +169,21 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
-def _missing_package(who: str, error: ModuleNotFoundError) -> click.ClickException:
-    """The line for a package that is not installed; any other missing module is a bug: re-raise."""
+def _missing_package(
+    who: str, error: ModuleNotFoundError, module: str = ""
+) -> click.ClickException:
+    """The line for a package that is not installed; any other missing module is a bug: re-raise.
+
+    Args:
+        who: What needs it.
+        error: What was raised.
+        module: Of the command, where it could not be imported.
+    """
     package = (error.name or "").partition(".")[0]
     extra = EXTRA_OF.get(package)
     if extra is None:
         raise error
+    extra = ABOVE.get(module.partition(".")[0], extra)
     return OneLineError(
         f"{who} needs the package {package!r}, which is not installed. "
         f"Install the extra: pip install 'xedge[{extra}]'"

@@ -110,7 +110,11 @@ def build_writer(folder: Path) -> Path:
     """
     root = checkout()
     if root is None:
-        raise ConfigError("the ring's writer cannot be built: its source is in a checkout alone")
+        raise ConfigError(
+            "the ring's writer cannot be built", expected="its source, in a checkout",
+            found="an installation without one",
+            remedy="Install the checkout with pip install -e ., and run it again",
+        )  # fmt: skip
     if (compiler := shutil.which("cc")) is None:
         raise ConfigError("the ring's writer cannot be built", expected="a C compiler",
                           found="no cc", remedy="On Debian: apt-get install gcc")  # fmt: skip

@@ -29,7 +29,8 @@ def ring(
 
     A writer in C, built here, sends each line when it is due; the lane's reader, in Python, takes
     them in a process of its own. In further runs the reader is killed and comes back, once before
-    its lines are overwritten and once after, and then the writer. Needs cc.
+    its lines are overwritten and once after, and then the writer. Needs cc, and a
+    checkout that xedge runs from (pip install -e .).
 
     \b
     Examples:

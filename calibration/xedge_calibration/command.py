@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xedge.bundle import Bundle, open_bundle
-from xedge.commands.bundle_options import require_signature
+from xedge.commands.bundle_options import refuse_output, require_signature
 from xedge.commands.evaluated import FRESH_SEED, Picture, simulated
 from xedge.data.formats import FORMATS
 from xedge.errors import CalibrationError, ConfigError
@@ -103,8 +103,7 @@ def calibrate(
 
     A variant that loses more than its budget is not written.
     """
-    if out.suffix != ".xedge":
-        raise ConfigError("the output's name says nothing", expected="FILE.xedge", found=str(out))
+    refuse_output(out)
     if not options["check"] and not options["force"]:
         raise ConfigError("nothing shows what eight bits cost", expected="--check BAGS",
                           remedy="Give --force to write it all the same")  # fmt: skip

@@ -37,7 +37,8 @@ int main(int argc, char **argv) {
     size_t count = 0, lows = 0, highs = 0, i;
     uint16_t *low, *high;
 
-    if (argc != 2 && argc != 5 && argc != 6) return fprintf(stderr, "see detect.c\n"), 2;
+    if (argc != 2 && argc != 5 && argc != 6)
+        return fprintf(stderr, "usage: detect BUNDLE [LOW HIGH ELEMENTS [ENGINE]]\n"), 2;
     if (argc == 6) options.engine = argv[5];
     if (xedge_bundle_open(&bundle, argv[1]) || xedge_bundle_describe(&model, bundle) ||
         xedge_detector_open(&detector, bundle, &options))

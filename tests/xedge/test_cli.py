@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import xedge
-from xedge.cli import ENTRY_POINTS, EXTRA_OF, main
+from xedge.cli import ENTRY_POINTS, EXTRA_OF, _missing_package, main
 from xedge.errors import ImageError
 
 PLUGIN = '''
@@ -146,6 +146,14 @@ def test_absent_package_names_its_extra(plugin: Path, command: str) -> None:
     assert result.stderr.count("\n") == 1
     assert "'lightning_fabric'" in result.stderr
     assert "pip install 'xedge[train]'" in result.stderr
+
+
+def test_a_command_of_a_package_names_the_extra_that_has_all_it_needs() -> None:
+    absent = ModuleNotFoundError(name="torch")
+    line = _missing_package("`xedge export`", absent, "xedge_export.command").format_message()
+    assert "needs the package 'torch'" in line
+    assert "pip install 'xedge[export]'" in line
+    assert "xedge[train]" in _missing_package("`xedge train`", absent).format_message()
 
 
 def test_absent_module_of_no_extra_is_a_bug_and_keeps_its_traceback(plugin: Path) -> None:

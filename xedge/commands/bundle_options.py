@@ -1,4 +1,4 @@
-"""What every command that opens a bundle shares: which one, and whose signature it must carry."""
+"""What commands share that open or write a bundle: which one, whose signature, and where to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from xedge.errors import ConfigError
 from xedge.signing import read_public_key
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,3 +38,17 @@ def bundle_options(command: Command) -> Command:
         "--bundle", type=click.Path(path_type=Path), help="A .xedge file; else the shipped."
     )
     return option(require_signature(command))
+
+
+def refuse_output(out: Path) -> None:
+    """An error when a bundle cannot be written to ``out``, said before hours of work for it.
+
+    Raises:
+        ConfigError: When the name is no FILE.xedge, or its folder is not there.
+    """
+    if out.suffix != ".xedge":
+        raise ConfigError("the output's name says nothing", expected="FILE.xedge", found=str(out))
+    if not out.parent.is_dir():
+        raise ConfigError(
+            "there is no folder to write to", found=str(out.parent), remedy="Make it first"
+        )

@@ -278,7 +278,7 @@ def evaluate(as_json: bool, **options: Any) -> None:
     \b
     Examples:
       xedge evaluate --bags 200
-      xedge evaluate --engine onnxruntime --precision int8 --against onnxruntime:fp32
+      xedge evaluate --engine openvino-bf16 --against openvino:fp32
       xedge evaluate --bundle mine.xedge --data OPIXray --format opixray --part test --json
     """  # noqa: D301  # click wants the character, not a backslash
     bundle = open_bundle(options["bundle"], options["public_key"])

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from xedge import signing
+from xedge.commands.bundle_options import refuse_output
 from xedge.commands.sign import passphrase
 from xedge.errors import BundleError, ConfigError, ImageError
 from xedge.packing import SURE, TRIES, own_licence, pack_bundle, spec_of
@@ -60,8 +61,7 @@ def pack(
       xedge pack fp32=model.onnx fp16=model-fp16.onnx int8=model-int8.onnx -o model.xedge
       xedge pack model.onnx --golden window.npz --key maker.key -o model.xedge
     """  # noqa: D301  # click wants the character, not a backslash
-    if out.suffix != ".xedge":
-        raise ConfigError("the output's name says nothing", expected="FILE.xedge", found=str(out))
+    refuse_output(out)
     files = named_models(models)
     described = read_spec(spec, files)
     private_key = signing.read_private_key(key, passphrase) if key else None

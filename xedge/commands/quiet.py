@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from xedge.bundle import Bundle, open_bundle, write_bundle
-from xedge.commands.bundle_options import require_signature
+from xedge.commands.bundle_options import refuse_output, require_signature
 from xedge.commands.quieted import QUIET_SEED, Seen, SeenBag, look
 from xedge.commands.screening import named_engine
 from xedge.engines import BACK_ENDS
@@ -281,6 +281,7 @@ def quiet(
     found in it. A threshold lies a margin below the smallest score of any window that held
     something, once for all detections and once for alarms; the other bags show whether it loses
     any. With --log a run that was ended goes on, and a threshold is chosen again in seconds.
+    Without BUNDLE it is the one that xedge ships.
 
     \b
     Examples:
@@ -288,8 +289,7 @@ def quiet(
       xedge quiet model.xedge -o model-quiet.xedge --variant fp32 --engine openvino
       xedge quiet -o quiet.xedge --log quiet.jsonl --margin 0.2
     """  # noqa: D301  # click wants the character, not a backslash
-    if out.suffix != ".xedge":
-        raise ConfigError("the output's name says nothing", expected="FILE.xedge", found=str(out))
+    refuse_output(out)
     opened = open_bundle(bundle, public_key)
     names = list(variants or opened.variants)
     used = named_engine(engine, threads)

@@ -20,6 +20,7 @@ from xedge.commands.journals import least_told
 from xedge.commands.live import open_console
 from xedge.commands.screening import warm_detector
 from xedge.engines import BACK_ENDS
+from xedge.errors import JournalError
 from xedge.lane.config import FULL
 from xedge.lane.journal import JournalReader
 from xedge.lane.journal.reading import Boot
@@ -65,7 +66,7 @@ def replay(
     Exit codes:
       0  every decision is the same
       1  there are differences, or the journal, the bundle or the engine cannot be used, or
-         retention has deleted every bag that is asked for
+         no bag that is asked for is there, or retention has deleted them all
 
     \b
     Examples:
@@ -90,6 +91,7 @@ def replay(
                    "threads": str(used.threads), "least": least_told(least)}  # fmt: skip
             notices = _otherwise(reader.boots(), now)
         outcome = replayed(reader, screens, first=first, last=last)
+        _refuse_nothing(reader, outcome, first, last)
     outcome.notices[:0] = notices
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(outcome)))
@@ -97,6 +99,20 @@ def replay(
         _show(open_console(quiet=False), outcome)
     if outcome.differences:
         ctx.exit(1)
+
+
+def _refuse_nothing(reader: JournalReader, outcome: Replay, first: int, last: int | None) -> None:
+    """An error when bags were named, and the journal has none of them: nothing was held equal."""
+    reached = outcome.compared + outcome.recovered + outcome.out_of_reach + outcome.deleted
+    if (first == 1 and last is None) or reached:
+        return
+    bags = [row["bag"] for row in reader.bags()]
+    raise JournalError(
+        "the journal holds none of the bags that are asked for",
+        expected=f"some of {min(bags)} to {max(bags)}" if bags else "a journal with bags",
+        found=f"--from {first}" + ("" if last is None else f" --to {last}"),
+        remedy="`xedge replay --list` says what it holds",
+    )
 
 
 def _least(boots: list[Boot]) -> float | None:

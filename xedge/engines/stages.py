@@ -64,7 +64,7 @@ def in_two(model: bytes, classes: int) -> Stages:
             "the model has no first pass that it could stop after",
             expected=f"a label-aware step that begins with the scores of {classes} classes",
             found="none",
-            remedy="Refine every window",
+            remedy="Refine every window: use the bundle as it is",
         )
     carried = _carried(parts, scores)
     return Stages(
@@ -110,7 +110,7 @@ def _carried(parts: Parts, scores: tuple[str, ...]) -> tuple[str, ...]:
             "the model cannot be run in two stages",
             expected=f"values of {' or '.join(sorted(CARRIED))} between them",
             found=", ".join(unfit),
-            remedy="Refine every window",
+            remedy="Refine every window: use the bundle as it is",
         )
     return tuple(name for name in order if name in carried)
 

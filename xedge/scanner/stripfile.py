@@ -235,7 +235,9 @@ class StripReader:
             self._file = self._path.open("rb")
         except OSError as error:
             raise StripFileError(
-                f"{self._path} cannot be opened", found=str(error), remedy="Check the path"
+                f"{self._path} cannot be opened",
+                found=error.strerror or str(error),
+                remedy="Check the path",
             ) from error
         self._size = os.fstat(self._file.fileno()).st_size
         try:

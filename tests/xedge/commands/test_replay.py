@@ -109,6 +109,18 @@ def test_a_folder_that_is_no_journal_is_one_sentence(tmp_path: Path, stand_in_bu
     assert result.exit_code != 0
 
 
+@pytest.mark.parametrize(
+    "named", [("--from", 3), ("--from", 2, "--to", 1), ("--from", 3, "--to", 9)]
+)
+def test_bags_that_are_not_there_are_not_called_equal(
+    shift: Path, stand_in_bundle: Path, named: tuple[object, ...]
+) -> None:
+    result = call(stand_in_bundle, shift, "--no-engine", *named)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, JournalError)
+    assert "expected some of 1 to 2" in str(result.exception)
+
+
 def test_a_decision_is_taken_over_when_every_plc_that_can_say_so_has(
     tmp_path: Path, stand_in_bundle: Path
 ) -> None:
