@@ -127,7 +127,7 @@ def served_fallbacks(
     """
     rungs = []
     paths = dict(file.ladder.rungs)
-    for name, bundle in file.ladder.open(model.spec):
+    for name, bundle in file.ladder.open(model.spec, file.lane.public_key):
         engine = stack.enter_context(served_engine(
             bundle, paths[name], file.lane.engine, file.lane.threads, file.engine
         ))  # fmt: skip

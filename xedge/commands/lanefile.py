@@ -20,6 +20,7 @@ from xedge.errors import ConfigError
 from xedge.lane.journal import JournalSettings
 from xedge.scanner.follow import FollowConfig
 from xedge.scanner.pairing import MOST_VIEWS
+from xedge.signing import read_public_key
 
 LONGEST_SILENCE_S: Final = 10.0
 TABLES: Final = ("lane", "ladder", "engine", "source", "correction", "control", "bus", "dicos",
@@ -33,6 +34,7 @@ class LaneTable:
     Attributes:
         name: What the lane is called in the log and in the metrics.
         bundle: The model; None takes the one that ships.
+        require_signature: A public key; bundles that its owner has not signed are refused.
         engine: A name of `xedge.engines.BACK_ENDS`, or ``auto``.
         threads: Threads of the engine; None leaves a core to the detector's lines.
         alarm_threshold: Score of an ALARM; None takes the model's. Read again on SIGHUP.
@@ -52,6 +54,7 @@ class LaneTable:
 
     name: str = "lane"
     bundle: Path | None = None
+    require_signature: Path | None = None
     engine: str = "auto"
     threads: int | None = None
     alarm_threshold: float | None = None
@@ -71,6 +74,11 @@ class LaneTable:
         if self.alarm_threshold is not None and not 0 < self.alarm_threshold <= 1:
             raise ConfigError("alarm_threshold cannot be used", expected="above 0, up to 1",
                               found=str(self.alarm_threshold))  # fmt: skip
+
+    @property
+    def public_key(self) -> bytes | None:
+        """Whose signature the bundles must carry; None asks for none."""
+        return None if self.require_signature is None else read_public_key(self.require_signature)
 
     @property
     def journal_settings(self) -> JournalSettings:

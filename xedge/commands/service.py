@@ -149,7 +149,7 @@ class Service:
         """
         file = self._file
         with ExitStack() as stack:
-            model = bundle or open_bundle(file.lane.bundle)
+            model = bundle or open_bundle(file.lane.bundle, file.lane.public_key)
             feed = open_feeds(file.sources, pitch_mm(model.spec), self._steering.vitals.errors.add)
             stack.callback(feed.close)
             self._views = feed.books
@@ -382,7 +382,8 @@ def check_file(file: LaneFile) -> None:
     """
     for table in file.buses:
         _open_bus(table)
-    model = open_bundle(file.lane.bundle)
+    model = open_bundle(file.lane.bundle, file.lane.public_key)
+    tuple(file.ladder.open(model.spec, file.lane.public_key))
     feed = open_feeds(file.sources, pitch_mm(model.spec))
     try:
         if file.dicos.folder is not None:

@@ -156,7 +156,7 @@ def open_ground(settings: SoakSettings) -> Iterator[Ground]:
         BundleError, EngineError: When the model cannot be run.
     """
     file = read_lane_file(settings.lane) if settings.lane is not None else None
-    bundle = open_bundle(file.lane.bundle if file else None)
+    bundle = open_bundle(file.lane.bundle, file.lane.public_key) if file else open_bundle()
     with ExitStack() as stack:
         clock: Clock | None = None
         sleep: Callable[[float], None] = time.sleep

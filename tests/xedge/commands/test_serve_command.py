@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from tests.xedge.commands.conftest import free_port
 from tests.xedge.commands.test_service import plc_of
+from xedge.bundle import sign_bundle
 from xedge.commands.lanefile import read_lane_file
 from xedge.commands.outlet import Outlet
 from xedge.commands.serve import _log_to, serve
@@ -29,8 +30,9 @@ from xedge.commands.sources import belt_plan
 from xedge.commands.strips import record_belt
 from xedge.control.modbus import ModbusBus, ModbusOptions, ModbusPort
 from xedge.control.simplc import SimPlc
-from xedge.errors import BusError, ConfigError, JournalError
+from xedge.errors import BusError, ConfigError, JournalError, SignatureError
 from xedge.lane import read_journal
+from xedge.signing import new_key, read_private_key
 from xedge.types import Decision, Verdict
 
 pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
@@ -132,6 +134,31 @@ def test_a_file_is_checked_without_a_plc(lane_file: Callable[..., Path]) -> None
     done = CliRunner().invoke(serve, [str(path), "--check"])
     assert isinstance(done.exception, ConfigError)
     assert "returned something else: expected an xedge.commands.sources.Feed" in str(done.exception)
+
+
+def test_a_bundle_that_nobody_signed_is_not_served(
+    lane_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography", reason="the extra `signing` is not installed")
+    new_key(tmp_path / "maker.key", tmp_path / "maker.pub")
+    path = lane_file(1)
+    plain = read_lane_file(path).lane.bundle
+    assert plain is not None
+    signed = tmp_path / "signed.xedge"
+    sign_bundle(plain, signed, read_private_key(tmp_path / "maker.key", str))
+    text = path.read_text()
+    path.write_text(text.replace("[lane]", '[lane]\nrequire_signature = "maker.pub"'))
+    with pytest.raises(SignatureError):
+        check_file(read_lane_file(path))
+    with pytest.raises(SignatureError):
+        Service(read_lane_file(path)).run()
+    # The same file with the signed bundle is good; a rung of its ladder that is not signed is none.
+    asking = path.read_text()
+    path.write_text(asking.replace(str(plain), str(signed)))
+    check_file(read_lane_file(path))
+    path.write_text(path.read_text() + f'[ladder]\nsmaller = "{plain}"\n')
+    with pytest.raises(SignatureError):
+        check_file(read_lane_file(path))
 
 
 def test_the_commands_lane_and_plc_talk_over_the_bus_of_one_file(
