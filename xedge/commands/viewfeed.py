@@ -69,15 +69,17 @@ def open_feeds(
                                       expected=f"{changes[name]}, as of those before",
                                       found=f"{value} of view {number}")  # fmt: skip
         usual = LaneConfig()
+        offsets = tuple(round(source.offset_mm * counts) for source in sources)
         pairing = Pairing(
             [
-                ViewPlan(views_of(feed.flat_field)[0].elements, round(source.offset_mm * counts))
-                for source, feed in zip(sources, feeds, strict=True)
+                ViewPlan(views_of(feed.flat_field)[0].elements, offset)
+                for offset, feed in zip(offsets, feeds, strict=True)
             ],
             counts * pitch_mm,
             changes.get("direction", usual.direction),
             changes.get("encoder_period", usual.encoder_period),
         )
+        changes["view_offsets"] = offsets
         # Each view has windows of its own.
         changes.setdefault("max_queued_windows", len(feeds) * usual.max_queued_windows)
         paired = PairedSource(views, pairing, tell)

@@ -33,6 +33,8 @@ class LaneConfig:
         direction: 1, or -1 for an encoder that counts down while the belt runs forward.
         encoder_period: Counts after which the encoder starts anew; what it is for a counter of 32
             bits suits a wider one as well.
+        view_offsets: Counts of belt by which each of several views sees a place after the first
+            one does; empty when all see it at once.
         deadline_counts: Encoder counts from a bag's last line to the place where its decision is
             needed; the default is a metre of belt.
         bag_limit_s: Seconds from a bag's first line within which it must be decided, whatever the
@@ -59,6 +61,7 @@ class LaneConfig:
     counts_per_mm: float = 1 / 0.62
     direction: int = 1
     encoder_period: int = COUNTER_PERIOD
+    view_offsets: tuple[int, ...] = ()
     deadline_counts: int = 1613
     bag_limit_s: float = 60.0
     alarm_threshold: float = 0.4

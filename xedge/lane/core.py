@@ -141,11 +141,11 @@ class LaneCore:
         elif isinstance(event, SourceEnded):
             self._ended = True
             out.append(Note("source-ended", {"error": event.error}))
-            self._take_pieces(self._cutter.finish(), now_ns, out)
+            self._take_pieces(self._views.finish(self._detector.seeing), now_ns, out)
         elif isinstance(event, Interrupted):
             self._ended = True
             out.append(Note("interrupted", {}))
-            self._take_pieces(self._cutter.finish(), now_ns, out)
+            self._take_pieces(self._views.finish(), now_ns, out)
             for bag in self._queue:
                 bag.reasons.add(Reason.USER_INTERRUPT)
         self._decide_what_can_be(now_ns, out)

@@ -13,9 +13,11 @@ here: whether the counter or the set-up is wrong, a person has to know.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from xedge.errors import ConfigError
 from xedge.lane.config import LaneConfig
 from xedge.lane.events import Note
 from xedge.scanner.cutter import BagCutter
@@ -42,13 +44,21 @@ class ViewWatch:
         config: The set-up of the lane.
         views: How many there are; of one alone nothing is announced, for nobody else sees anything.
 
+    Raises:
+        ConfigError: When there are offsets of another number of views.
+
     Attributes:
         displaced: Which view is displaced, and by how much, in words; empty while none is known to
             be.
     """
 
     def __init__(self, cutter: BagCutter, config: LaneConfig, views: int) -> None:
+        if config.view_offsets and len(config.view_offsets) != views:
+            raise ConfigError("a lane's view_offsets cannot be used",
+                              expected=f"one of each of {views} views",
+                              found=str(config.view_offsets))  # fmt: skip
         self._cutter, self._config = cutter, config.cutter
+        self._offsets = config.view_offsets
         self._tolerance = AGREE_LINES * config.counts_per_line
         self._line = config.counts_per_line
         self._flaw: Reason | None = None  # why some view does not see the newest lines
@@ -87,6 +97,19 @@ class ViewWatch:
                 pieces += self._cut_blind(lines[rows], flaw)
         return pieces, notes
 
+    def finish(self, seeing: Collection[int] = ()) -> tuple[Piece, ...]:
+        """What it settles that no more lines come.
+
+        Args:
+            seeing: Views that see the last line, where all have ended: what they saw and one behind
+                them has not reached yet was lost by nobody. None of them when the rows broke off.
+        """
+        spare = 0
+        if self._offsets and seeing:
+            ahead = max(self._offsets) - min(self._offsets[view] for view in seeing)
+            spare = math.ceil(ahead / self._line)
+        return self._cutter.finish() + self._announced(spare)
+
     def _miss(self, lines: Lines) -> None:
         """A hole in front of these lines: what one view lost is in no row, whoever else saw it."""
         first, last, self._last = int(lines.encoder[0]), self._last, int(lines.encoder[-1])
@@ -120,12 +143,16 @@ class ViewWatch:
                     pieces += self._announced()
         return pieces
 
-    def _announced(self) -> tuple[Piece, ...]:
-        """The stretch of air so far as a bag, if it is long enough to hide one; it is over."""
+    def _announced(self, spare: int = 0) -> tuple[Piece, ...]:
+        """The stretch of air so far as a bag, if it is long enough to hide one; it is over.
+
+        Args:
+            spare: Lines of it that hide nothing.
+        """
         head, lines, reasons = self._head, self._unseen_lines, frozenset(self._unseen)
         self._head, self._unseen_lines = None, 0
         self._unseen.clear()
-        if head is None or lines < self._config.min_gap_lines:
+        if head is None or lines < spare + self._config.min_gap_lines:
             return ()
         number = self._cutter.number()
         return (BagUnscanned(number, head, self._tail, self._tail_ns, reasons),)

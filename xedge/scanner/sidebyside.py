@@ -151,6 +151,12 @@ class SideBySide:
         reasons = (None, Reason.DETECTOR_FAULT, Reason.INCOMPLETE_SCAN)
         return [(slice(a, b), reasons[kinds[a]]) for a, b in itertools.pairwise(edges) if a < b]
 
+    @property
+    def seeing(self) -> frozenset[int]:
+        """Views that see the last line of the strip that was last asked about."""
+        views = range(len(self._views))
+        return frozenset(k for k in views if self._blind is None or not self._blind[k, -1])
+
     def seen_again(self, low: U16, high: U16) -> U16:
         """Corrected low-energy lines of places that were scanned before; nothing is learned."""
         parts = []

@@ -42,6 +42,7 @@ def test_a_belt_from_above_and_from_below_is_one_bag_in_both() -> None:
         on_decision=lambda decision, scan: scans.append(scan),
     )  # fmt: skip
     feed.close()
+    assert feed.changes["view_offsets"] == (0, 200)
     (decision,) = report.decisions
     assert decision.verdict is Verdict.CLEAR
     assert all(books.balanced and books.held == 0 for books in feed.books)
@@ -76,7 +77,7 @@ def test_what_is_opened_is_closed_and_what_a_view_needs_is_kept(vendor) -> None:
     one = vendor("one", close=lambda: closed.append(1), changes={"direction": -1})
     two = vendor("two", close=lambda: closed.append(2))
     feed = open_feeds([one, two], PITCH_MM)
-    assert feed.changes == {"direction": -1, "max_queued_windows": 32}
+    assert feed.changes == {"direction": -1, "max_queued_windows": 32, "view_offsets": (0, 0)}
     assert closed == []
     feed.close()
     assert sorted(closed) == [1, 2]

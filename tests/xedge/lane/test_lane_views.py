@@ -89,7 +89,8 @@ def lane(things, *, gone=(), views=None, shifts=(), changes=None, **more):
     seen = []
     report = run_lane(
         source, dark_things, tuple(flat_field(WIDTHS[v]) for v in views),
-        config(**(changes or {})), clock=VirtualClock(),
+        config(**{"view_offsets": tuple(OFFSETS[v] for v in views)} | (changes or {})),
+        clock=VirtualClock(),
         on_decision=lambda decision, scan: seen.append(scan), **more,
     )  # fmt: skip
     assert report.ledger.balanced

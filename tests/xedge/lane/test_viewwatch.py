@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.xedge.lane.test_lane_views import (
+    AIR,
     OFFSETS,
     WIDTHS,
     View,
@@ -19,10 +22,11 @@ from tests.xedge.lane.test_lane_views import (
     lane,
     screened,
 )
+from xedge.errors import ConfigError
 from xedge.lane import Journal
 from xedge.lane.config import FULL
 from xedge.lane.core import LaneCore
-from xedge.lane.events import Note, RunWindow, StripArrived, WindowDone
+from xedge.lane.events import Emit, Interrupted, Note, RunWindow, StripArrived, WindowDone
 from xedge.lane.journal import JournalReader
 from xedge.lane.journal.core import freeze, thaw
 from xedge.lane.journal.replay import replay
@@ -30,7 +34,7 @@ from xedge.lane.viewwatch import ViewWatch
 from xedge.scanner.cutter import BagCutter, CutterConfig
 from xedge.scanner.pairedsource import PairedSource
 from xedge.scanner.pairing import Pairing, ViewPlan
-from xedge.scanner.pieces import BagEnded
+from xedge.scanner.pieces import BagEnded, BagUnscanned, Lines
 from xedge.types import Detections, Reason, Verdict
 
 
@@ -112,6 +116,61 @@ def test_whatever_any_view_would_have_shown_has_a_decision(things, lost) -> None
             assert all(d.verdict is not Verdict.CLEAR for d in here)
 
 
+@pytest.mark.parametrize("lost", [0, 1])
+def test_what_only_a_view_that_is_lost_to_the_end_would_have_shown_has_a_decision(lost) -> None:
+    things = [bag(708, 724, v) if v == lost else [] for v in range(2)]
+    gone = [[(704, 10_000)] if v == lost else () for v in range(2)]
+    report, scans, _ = lane(things, gone=gone)
+    last = max(OFFSETS[:2])
+    (decision,) = [d for d in report.decisions if d.encoder_tail - last >= 723]
+    assert decision.encoder_head - last <= 708
+    assert (decision.verdict, decision.reason) == (Verdict.NOT_CLEARED, Reason.INCOMPLETE_SCAN)
+    assert not decision.late
+    assert scans[-1] is None
+
+
+@pytest.mark.parametrize("views", [(0, 1), (1, 0), (0, 1, 2, 3), (2, 0)])
+def test_what_a_view_has_not_reached_at_the_end_was_lost_by_nobody(views) -> None:
+    report, _, _ = lane([[] for _ in views], views=list(views))
+    # As many lines as the views lie apart, a gap's six or more.
+    apart = max(OFFSETS[v] for v in views) - min(OFFSETS[v] for v in views)
+    assert max(report.ledger.blind_lines) == apart
+    assert report.decisions == ()
+
+
+@pytest.mark.parametrize(("lines", "said"), [(5, 0), (6, 1)])
+@pytest.mark.parametrize("seeing", [(0,), (1,), (0, 1), ()])
+def test_the_end_is_held_against_the_views_that_saw_it(lines, said, seeing) -> None:
+    watch = ViewWatch(BagCutter(config().cutter), config(view_offsets=(0, 30)), 2)
+    blind = lines + (30 if 0 in seeing else 0)
+    low = np.full((blind, 8), AIR, np.uint16)
+    places = np.arange(blind, dtype=np.int64)
+    rows = Lines(low, low, places, places, places)
+    flaws = [(slice(0, None), Reason.INCOMPLETE_SCAN)]
+    assert not [p for p in watch.cut(rows, flaws, 1)[0] if isinstance(p, BagUnscanned)]
+    told = [p for p in watch.finish(seeing) if isinstance(p, BagUnscanned)]
+    assert [(p.head_encoder, p.tail_encoder) for p in told] == [(0, blind - 1)] * said
+    assert not [p for p in watch.finish(seeing) if isinstance(p, BagUnscanned)]
+
+
+def test_a_lane_that_is_interrupted_tells_of_the_air_that_a_view_lost() -> None:
+    sources = [View(0, []), View(1, [], [(304, 10_000)])]
+    pairing = Pairing([ViewPlan(WIDTHS[v], OFFSETS[v]) for v in range(2)], 1.0)
+    core = LaneCore((flat_field(WIDTHS[0]), flat_field(WIDTHS[1])),
+                    config(view_offsets=OFFSETS[:2]))  # fmt: skip
+    for strip in itertools.islice(PairedSource(sources, pairing), 30):
+        core.handle(StripArrived(strip), strip.captured_ns)
+    assert core.ledger.blind_lines[1] > 6
+    emitted = [a for a in core.handle(Interrupted(), 10**9) if isinstance(a, Emit)]
+    assert [a.decision.verdict for a in emitted] == [Verdict.NOT_CLEARED]
+    assert core.done
+
+
+def test_offsets_of_other_views_are_refused() -> None:
+    with pytest.raises(ConfigError, match="view_offsets"):
+        LaneCore((flat_field(24), flat_field(16)), config(view_offsets=(0, 30, 75)))
+
+
 def test_a_view_that_loses_less_than_a_gap_announces_nothing() -> None:
     report, _, _ = lane([[], []], gone=[(), [(128, 144)]], changes={
         "cutter": CutterConfig(min_gap_lines=20, margin_lines=3, max_bag_lines=200)})  # fmt: skip
@@ -176,8 +235,9 @@ def test_bags_that_one_view_each_shows_are_no_displacement_unless_they_are_alike
 
 @pytest.mark.parametrize("shift", [-8, 0, 8])
 def test_views_that_differ_by_less_than_a_bag_s_margin_agree(shift) -> None:
-    report, _, _ = many(2, (0, shift))
-    assert [d.verdict for d in report.decisions] == [Verdict.CLEAR] * 6
+    report, scans, _ = many(2, (0, shift))
+    # Behind them the end of the belt is not at one place; a gap is six lines here.
+    assert [d.verdict for d in screened(report, scans)] == [Verdict.CLEAR] * 6
     assert report.health.displaced == ""
 
 
