@@ -34,7 +34,7 @@ class DetectorArray:
         self._monitor = DetectorMonitor(flat_field)
         self._follower = Follower(flat_field, config)
         # Saturated air says nothing of the gain of single elements: there is nothing to follow.
-        self._follows_air = config.air and max(flat_field.saturated_share) == 0
+        self._knows_air = max(flat_field.saturated_share) == 0
 
     @property
     def flat_field(self) -> FlatField:
@@ -43,15 +43,15 @@ class DetectorArray:
 
     @property
     def fault(self) -> bool:
-        """True while more neighbouring elements fail than interpolation can bridge."""
-        return self._monitor.fault
+        """True while more neighbours fail, or read too much, than interpolation can bridge."""
+        return self._monitor.fault or self._follower.fault
 
     def health(self) -> DetectorHealth:
         """What has been found so far."""
         seen = self._monitor.health()
         low, high = (a * b for a, b in zip(seen.air, self._follower.air, strict=True))
         return replace(seen, air=(low, high), version=self._follower.version,
-                       wanted=self._follower.wanted)  # fmt: skip
+                       wanted=self._follower.wanted, fault=self.fault)  # fmt: skip
 
     def levels(self, low: U16, high: U16) -> F32 | None:
         """What the tube gives in each raw line, as of `ReferenceElements.levels`; None if unknown.
@@ -82,7 +82,7 @@ class DetectorArray:
 
     def idle(self, low: U16, high: U16, levels: F32 | None) -> None:
         """Learn from raw lines without a bag."""
-        if self._follows_air:
+        if self._knows_air:
             self._follow(lambda a, b: self._follower.idle(a, b, levels), low, high)
 
     def disturbed(self) -> None:

@@ -12,7 +12,8 @@ block can do is bounded twice:
 What makes an element dead is what makes it so in an air run (`flatfield.out_of_range`, `noisy`),
 and that it has no noise at all: it is interpolated, after `FOUND_BLOCKS` blocks, until it has been
 sound for as many. One that is merely off, beyond the limit by itself, still measures: it is used as
-it reads, for a blade seen edge-on is as wide, and a new correction is asked for.
+it reads, for a blade seen edge-on is as wide, and a new correction is asked for. Of many that read
+too much `xedge.scanner.bright` says what they are, also where nothing is followed.
 
 Deterministic, without clock or I/O: the same lines give the same corrections, to the bit.
 """
@@ -27,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.errors import ConfigError
+from xedge.scanner.bright import FOUND_BLOCKS, BrightWatch
 from xedge.scanner.flatfield import (
     MAX_ADJACENT_DEAD,
     FlatField,
@@ -47,14 +49,14 @@ GUARD_LINES: Final = 48
 SAMPLED: Final = 4
 """Of so many idle lines one is looked at: noise and cost both allow it."""
 
+GLANCED: Final = 16
+"""The same where nothing is followed, and what reads too much is all there is to see."""
+
 RATE: Final = 0.25
 """Share of what a block says that is taken over, the step permitting."""
 
 IN_FORCE: Final = 2e-3
 """An element's change that brings a new correction into force: ten times what noise makes."""
-
-FOUND_BLOCKS: Final = 4
-"""Blocks in a row that make an element dead or off, or sound again: 0.6 m of idle belt."""
 
 NAMED: Final = 8
 """Elements that are off and named; of more, how many."""
@@ -167,6 +169,7 @@ class Follower:
         self._made, self._config = made, config
         self.flat_field = made
         self.version = 0
+        self._bright = BrightWatch(config.limit)
         self._wants: dict[str, str] = {}  # of air, and of dark: the one says nothing of the other
         self.news: list[CorrectionNews] = []
         shape = made.offset.shape
@@ -195,6 +198,11 @@ class Follower:
         return low, high
 
     @property
+    def fault(self) -> bool:
+        """True while more neighbours read too much than interpolation can bridge."""
+        return self._bright.fault
+
+    @property
     def wanted(self) -> str:
         """Why a new correction should be made; empty while none need be."""
         return "; ".join(self._wants[name] for name in sorted(self._wants))
@@ -217,7 +225,7 @@ class Follower:
         if self._wait > 0:
             self._wait -= len(low)
             return
-        rows = slice(0, None, SAMPLED)
+        rows = slice(0, None, SAMPLED if self._config.air else GLANCED)
         seen = np.stack([raw[rows] for raw in (low, high)]) - self._offset[:, None]
         seen *= self._scale[:, None]
         if levels is not None:
@@ -237,6 +245,13 @@ class Follower:
 
     def _judge(self, block: _Part) -> None:
         mean = block.sums / block.rows
+        self._bright.judge(mean, self._living, self.flat_field.dead)
+        if self._bright.fault:
+            self._want("bright", self._bright.why)
+        else:
+            self._wants.pop("bright", None)
+        if not self._config.air:
+            return
         spread = np.sqrt(np.maximum(block.squares / block.rows - mean * mean, 0.0))
         dead = _out_of_proportion(spread, self._scale)
         dead |= np.stack([out_of_range(1.0 + row) for row in mean])

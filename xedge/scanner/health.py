@@ -71,7 +71,8 @@ class DetectorHealth:
         saturated_share: Share of the living elements' raw samples at full scale.
         gain_from_saturated_air: True when the flat field's gain came from saturated air, so that
             the gain of single elements is not known.
-        fault: True when more neighbouring elements fail than interpolation can bridge.
+        fault: True when more neighbouring elements fail, or read too much, than interpolation can
+            bridge.
         air: What idle lines read by now, as a share of the air that the correction was made with;
             1 before there were any.
         version: How often the correction in force has changed, see `xedge.scanner.follow`.

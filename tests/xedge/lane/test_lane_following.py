@@ -23,7 +23,7 @@ from xedge.scanner.flatfield import FlatField
 from xedge.scanner.follow import FollowConfig
 from xedge.scanner.intake import Refusal
 from xedge.scanner.windows import WindowPlan
-from xedge.types import AIR_COUNTS, Detections, Strip, Verdict
+from xedge.types import AIR_COUNTS, Detections, Reason, Strip, Verdict
 
 ELEMENTS = 64
 OFFSET, CONTRAST = 900.0, 40_000.0
@@ -169,6 +169,31 @@ def test_faint_matter_inside_a_bag_is_not_learned_as_air() -> None:
     assert seen == {False, True}
     # A quarter of the noise of a block's mean, 7.5e-4, is followed: far less than the 0.02 inside.
     np.testing.assert_allclose(core._detector._views[0]._follower._air, 1.0, atol=2e-3)
+
+
+@pytest.mark.parametrize("follow", [FollowConfig(block_lines=64), FollowConfig.off()])
+@pytest.mark.parametrize("gain", [1.05, 2.0])
+def test_no_bag_is_cleared_while_a_board_reads_too_much(follow, gain) -> None:
+    """What lets half through reads as air there: a stripe of ten millimetres shows nothing."""
+    shares = []
+    for bag in range(9):
+        here = np.ones((1900, ELEMENTS), np.float32)
+        here[1700:, 8:56] = 0.5
+        here[:, 20:36] *= gain if 3 <= bag < 6 else 1.0
+        shares.append(here)
+    belt = np.concatenate([*shares, np.ones((300, ELEMENTS), np.float32)])
+    strips = []
+    for first in range(0, len(belt), 64):
+        part = belt[first : first + 64]
+        at = np.arange(first, first + len(part), dtype=np.int64)
+        strips.append(Strip(first, at, *counts(first, part), (first + len(part)) * LINE_NS))
+    report = run_lane(strips, threat_in, flat_field(), config(follow), clock=VirtualClock())
+    assert report.ledger.balanced
+    sound, fault = (Verdict.CLEAR, Reason.NONE), (Verdict.NOT_CLEARED, Reason.DETECTOR_FAULT)
+    assert [(d.verdict, d.reason) for d in report.decisions] == [*[sound] * 3, *[fault] * 3,
+                                                                 *[sound] * 3]  # fmt: skip
+    assert any("16 elements, 20 to 35, read up to" in error for error in report.errors)
+    assert report.health.problems == ()
 
 
 def test_what_hangs_in_the_tunnel_is_not_learned_as_air() -> None:

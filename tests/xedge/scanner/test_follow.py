@@ -188,6 +188,30 @@ def test_more_neighbours_than_can_be_bridged_are_not_interpolated_but_said() -> 
     assert "neighbouring" in wide.wanted
 
 
+@pytest.mark.parametrize("follow", [SMALL, FollowConfig(air=False, block_lines=64)])
+@pytest.mark.parametrize("board", [16, 32])
+def test_a_board_at_twice_the_gain_is_a_fault_until_it_is_sound(board, follow) -> None:
+    """Of 640 elements 20 may be odd: with more than that nothing else is learned from a block."""
+    parts = (made().offset, made().gain, made().dead)
+    wide = Follower(FlatField(*(np.tile(part, 10) for part in parts)), follow)
+    rng = np.random.default_rng(2)
+
+    def shown(blocks, gain):
+        for _ in range(blocks):
+            signal = 1 + rng.normal(0, 0.003, (2, 64, 10 * ELEMENTS))
+            signal[:, :, 200 : 200 + board] *= gain
+            wide.idle(*(OFFSET + CONTRAST * signal).clip(0, 65_535).astype(np.uint16), None)
+        return wide.fault
+
+    assert not shown(4 * FOUND_BLOCKS, 0.9)  # too little is no fault: it may be matter
+    assert not shown(4 * FOUND_BLOCKS, 1.0)
+    assert shown(FOUND_BLOCKS + 2, 2.0)
+    assert f"{board} elements, 200 to {199 + board}, read up to" in wide.wanted
+    assert "recalibrate" in [one.kind for one in wide.news]
+    assert not shown(FOUND_BLOCKS + 2, 1.0)
+    assert "read up to" not in wide.wanted
+
+
 def dark(follower, lines, offset, **more) -> None:
     low, high = raw(lines, 0.0, noise=2e-4, offset=offset, **more)
     for k in range(0, lines, 32):

@@ -14,6 +14,7 @@ from xedge.lane.core import LaneCore
 from xedge.lane.events import Action, Event, StripArrived
 from xedge.lane.journal.journal import Journal
 from xedge.scanner import (
+    bright,
     cutter,
     detectorarray,
     flatfield,
@@ -30,8 +31,9 @@ from xedge.scanner import (
 from xedge.scanner.sidebyside import Corrections
 
 _MODULES: Final = {module.__name__: module for module in (
-    bag, config, deadlines, ledger, odometer, rescan_watch, viewwatch, cutter, detectorarray,
-    flatfield, follow, health, intake, pieces, reference, rescan, sidebyside, tube, windows, types,
+    bag, config, deadlines, ledger, odometer, rescan_watch, viewwatch, bright, cutter,
+    detectorarray, flatfield, follow, health, intake, pieces, reference, rescan, sidebyside, tube,
+    windows, types,
 )}  # fmt: skip
 """Where the classes of a core's state are defined; none of them does anything when it is made."""
 
