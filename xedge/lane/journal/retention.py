@@ -4,6 +4,9 @@ Bags and notes are small, a kilobyte a bag, and are kept for long; but a lane th
 must not fill its disk. What is deleted is entered in the table of deletions in the same
 transaction, so that the books still balance: every bag that ever was is a row, or counted there.
 
+Age is told by the wall clock, which a person or a time server may set by years: while it has gone
+otherwise than the monotonic clock since the start, nothing is deleted by age, only by size.
+
 A little at a time, in the thread that writes: a decision must not wait for it.
 """
 
@@ -18,10 +21,18 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final
 
+from xedge.lane.clock import Clock, MonotonicClock
+
 DAY_NS: Final = 86_400 * 10**9
 
-LOOK_S: Final = 60.0
-"""Seconds from one look at what is too old to the next, once nothing is."""
+STEP_NS: Final = DAY_NS
+"""The wall clock may differ by so much from the monotonic one: it is set right after a start."""
+
+LOOK_NS: Final = 60 * 10**9
+"""From one look at what is too old to the next, once nothing is."""
+
+EVER_NS: Final = 2**63 - 1
+"""Later than any row."""
 
 BATCH: Final = 200
 """Bags and notes that are deleted at a time: some milliseconds."""
@@ -106,18 +117,30 @@ class Retention:
         base: The database.
         keep_days: Days, by the wall clock, that rows are kept.
         keep_bytes: Bytes of the database, without its free pages, from which the oldest go.
+        clock: That nobody sets; None for the machine's.
+        started_ns: What the wall clock reads now, ns since 1970; None to read it.
     """
 
-    def __init__(self, base: sqlite3.Connection, keep_days: float, keep_bytes: int) -> None:
+    def __init__(
+        self,
+        base: sqlite3.Connection,
+        keep_days: float,
+        keep_bytes: int,
+        clock: Clock | None = None,
+        started_ns: int | None = None,
+    ) -> None:
         self._base = base
         self._keep_ns, self._keep_bytes = round(keep_days * DAY_NS), keep_bytes
         (self._page_bytes,) = base.execute("PRAGMA page_size").fetchone()
-        self._next_s = time.monotonic()
+        self._clock = clock or MonotonicClock()
+        self._next_ns = self._clock.now_ns()
+        started_ns = time.time_ns() if started_ns is None else started_ns
+        self._ahead_ns = started_ns - self._next_ns  # the wall clock, of the monotonic one
 
     @property
     def due(self) -> bool:
         """True when `trim` should be called, in a transaction."""
-        return time.monotonic() >= self._next_s
+        return self._clock.now_ns() >= self._next_ns
 
     def trim(self, now_ns: int | None = None) -> bool:
         """Delete some of what is too old or too much; True when there may be more.
@@ -126,15 +149,18 @@ class Retention:
             now_ns: The wall clock, ns since 1970; None for now.
         """
         now_ns = time.time_ns() if now_ns is None else now_ns
-        rows = sorted([*self._bags(), *self._notes()], key=lambda row: row.at)
-        chosen = [row for row in rows if row.at < now_ns - self._keep_ns]
-        cause = "age"
+        steady_ns = self._clock.now_ns()
+        chosen, cause = [], "age"
+        if abs(now_ns - steady_ns - self._ahead_ns) <= STEP_NS:
+            rows = [*self._bags(now_ns), *self._notes(now_ns)]
+            chosen = [row for row in rows if row.at < now_ns - self._keep_ns]
         if not chosen and self._used_bytes > self._keep_bytes:
-            chosen, cause = rows[:BATCH], "size"
+            rows = [*self._bags(), *self._notes()]
+            chosen, cause = sorted(rows, key=lambda row: row.at)[:BATCH], "size"
         if chosen:
             self._delete(chosen, cause, now_ns)
         more = bool(chosen) or self._vacuum()
-        self._next_s = time.monotonic() + (0.0 if more else LOOK_S)
+        self._next_ns = steady_ns + (0 if more else LOOK_NS)
         return more
 
     @property
@@ -148,14 +174,15 @@ class Retention:
     def _one(self, sql: str) -> Any:
         return self._base.execute(sql).fetchone()[0]
 
-    def _bags(self) -> list[_Row]:
-        """The oldest bags that may go."""
+    def _bags(self, until_ns: int = EVER_NS) -> list[_Row]:
+        """The oldest bags that may go, but for those of later than the wall clock reads."""
         # A bag's first lines may be in the segment before the one that is written down.
         oldest = self._one("SELECT min(segment) FROM segments")
         rows = self._base.execute(
             "SELECT bag, segment, decided_at, verdict, reason, late FROM bags"
             " WHERE handed = 1 AND verdict IS NOT NULL AND bag < (SELECT max(bag) FROM bags)"
-            f" ORDER BY bag LIMIT {BATCH}"
+            f" AND decided_at <= ? ORDER BY bag LIMIT {BATCH}",
+            (until_ns,),
         ).fetchall()
         return [
             _Row(row["decided_at"], bag=row["bag"], late=row["late"],
@@ -163,11 +190,12 @@ class Retention:
             for row in rows if oldest is None or row["segment"] < oldest - 1
         ]  # fmt: skip
 
-    def _notes(self) -> list[_Row]:
-        """The oldest notes that may go."""
+    def _notes(self, until_ns: int = EVER_NS) -> list[_Row]:
+        """The oldest notes that may go, as of `_bags`."""
         rows = self._base.execute(
             "SELECT seq, at FROM notes WHERE seq < (SELECT max(seq) FROM notes)"
-            f" ORDER BY seq LIMIT {BATCH}"
+            f" AND at <= ? ORDER BY seq LIMIT {BATCH}",
+            (until_ns,),
         ).fetchall()
         return [_Row(row["at"], seq=row["seq"]) for row in rows]
 

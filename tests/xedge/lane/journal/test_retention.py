@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xedge.errors import ConfigError, JournalError
+from xedge.lane.clock import VirtualClock
 from xedge.lane.journal import Journal, JournalReader, JournalSettings
 from xedge.lane.journal import retention as under_test
 from xedge.lane.journal.records import config_text
 from xedge.lane.journal.replay import replay
-from xedge.lane.journal.retention import DAY_NS, decision_name
+from xedge.lane.journal.retention import DAY_NS, STEP_NS, Retention, decision_name
 from xedge.lane.journal.schema import DATABASE
 from xedge.lane.journal.store import Store
 from xedge.scanner.stripfile import StripFileHeader
@@ -35,7 +36,8 @@ class Written:
 
     def __init__(self, folder: Path, belt, kept: JournalSettings) -> None:
         self.folder, self.belt, self.kept = folder, belt, kept
-        self.now_ns, self.bags, self.notes, self.lines = START_NS, 0, 0, 0
+        self.clock, self.stepped_ns = VirtualClock(), START_NS
+        self.bags, self.notes, self.lines = 0, 0, 0
         self.open: list[int] = []
         self.unhanded: list[int] = []
         self.decisions: Counter[str] = Counter()
@@ -43,10 +45,21 @@ class Written:
         self.store: Store | None = None
         self.begin()
 
+    @property
+    def now_ns(self) -> int:
+        """The wall clock."""
+        return self.clock.now_ns() + self.stepped_ns
+
+    def passes(self, days: int) -> None:
+        self.clock.sleep_ns(days * DAY_NS)
+
     def begin(self) -> None:
         if self.store is not None:
             self.close()
         self.store = Store(self.folder, self.kept, {})
+        self.store._retention = Retention(self.store._base, self.kept.keep_days,
+                                          self.kept.keep_rows_bytes, self.clock, self.now_ns
+                                          )  # fmt: skip
         self.store.start(
             config_text(self.belt.config()), b"", StripFileHeader(24, 1.0, 1.0, 1.0, {})
         )
@@ -166,7 +179,7 @@ def test_whatever_is_deleted_the_books_balance_and_what_is_needed_stays(belt, ke
             try:
                 for what, value in done:
                     if what == "day":
-                        journal.now_ns += value * DAY_NS
+                        journal.passes(value)
                     elif what == "decide":
                         journal.decide(value)
                     else:
@@ -175,7 +188,7 @@ def test_whatever_is_deleted_the_books_balance_and_what_is_needed_stays(belt, ke
                         journal.check()
                 for _ in range(6):  # of what lies before these no strip is left
                     journal.strips()
-                journal.now_ns += 30 * DAY_NS
+                journal.passes(30)
                 for _ in range(6):
                     journal.trim()
                 journal.check()
@@ -195,7 +208,7 @@ def test_bags_and_notes_go_by_age_when_their_strips_are_gone(belt, tmp_path: Pat
             if journal.bags != 9:
                 journal.hand()
         journal.strips()
-        journal.now_ns += DAY_NS
+        journal.passes(1)
     journal.trim()
     journal.check()
     with JournalReader(tmp_path) as reader:
@@ -207,6 +220,65 @@ def test_bags_and_notes_go_by_age_when_their_strips_are_gone(belt, tmp_path: Pat
     assert gone.bags == 51
     assert str(gone).startswith("deleted on 20")
     assert "13 ALARM" in str(gone)
+    journal.close()
+
+
+def aged(journal: Written, shifts: int = 16) -> None:
+    """Bags and notes, four a day, of which no strip is left but of the last days."""
+    for _ in range(shifts):
+        for number in range(4):
+            journal.bag()
+            journal.note()
+            journal.decide(number)
+            journal.hand()
+        journal.strips()
+        journal.passes(1)
+
+
+def gone(journal: Written) -> dict[str, int]:
+    journal.trim()
+    journal.check()
+    with JournalReader(journal.folder) as reader:
+        return {one.cause: one.bags for one in reader.deletions()}
+
+
+@pytest.mark.parametrize("days", [401, -401])
+def test_a_wall_clock_that_was_set_deletes_nothing_by_age(belt, tmp_path: Path, days) -> None:
+    journal = Written(tmp_path, belt, JournalSettings(keep_bytes=8000, keep_days=30))
+    aged(journal)
+    journal.stepped_ns += days * DAY_NS
+    assert gone(journal) == {}
+    journal.passes(2)
+    assert gone(journal) == {}
+    journal.stepped_ns -= days * DAY_NS - STEP_NS  # set right, to a day
+    assert gone(journal) == {}
+    journal.passes(30)
+    assert gone(journal)["age"] > 30
+    journal.close()
+
+
+def test_by_size_the_oldest_go_whatever_the_wall_clock_says(belt, tmp_path: Path) -> None:
+    journal = Written(tmp_path, belt, JournalSettings(keep_bytes=8000, keep_rows_bytes=1000))
+    aged(journal)
+    journal.stepped_ns += 401 * DAY_NS
+    assert gone(journal).keys() == {"size"}
+    journal.close()
+
+
+def test_rows_of_later_than_now_do_not_keep_those_behind_them(
+    belt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were written while the wall clock was ahead; it was set right, and the lane started."""
+    monkeypatch.setattr(under_test, "BATCH", 8)
+    journal = Written(tmp_path, belt, JournalSettings(keep_bytes=8000, keep_days=7))
+    journal.stepped_ns += 3650 * DAY_NS
+    aged(journal, 4)
+    journal.stepped_ns -= 3650 * DAY_NS
+    journal.begin()
+    aged(journal)
+    assert gone(journal)["age"] == 8
+    with JournalReader(tmp_path) as reader:
+        assert [row["bag"] for row in reader.bags()][:17] == [*range(1, 17), 25]
     journal.close()
 
 
@@ -248,7 +320,7 @@ def test_strips_that_are_there_keep_their_bags(belt, tmp_path: Path) -> None:
         journal.decide(number)
         journal.hand()
         journal.strips()
-    journal.now_ns += 30 * DAY_NS
+    journal.passes(30)
     journal.trim()
     journal.check()
     with JournalReader(tmp_path) as reader:
