@@ -74,7 +74,7 @@ SCANNED: Final = 16
 @click.option("--check", type=click.IntRange(0), default=5000, show_default=True,
               help="Fresh simulated bags to compare with float32 on.")  # fmt: skip
 @click.option("--answers", type=click.Path(path_type=Path, file_okay=False),
-              help="Keep their answers in this folder, and go on from there.")  # fmt: skip
+              help="Keep answers in this folder, and take those of the same code.")  # fmt: skip
 @click.option("--budget", type=click.FloatRange(0), default=Budget.ap50, show_default=True,
               help="AP50 that may be lost, points at 95 % confidence.")  # fmt: skip
 @click.option("--recall-budget", type=click.FloatRange(0), default=Budget.recall,

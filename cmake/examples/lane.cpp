@@ -82,6 +82,21 @@ private:
     std::int64_t head_ = 0, tail_ = 0;
 };
 
+// The count of the first line: where the belt stands before it moves. The file is a copy, and reads on
+// by itself. A real encoder is asked instead: the rule takes a count that falls for a belt that ran
+// back, and must not see one that is made up.
+std::int64_t first_count(xedge_strip_file file) {
+    std::vector<std::uint16_t> low(file.elements), high(file.elements);
+    xedge_strip strip;
+    while (xedge_strip_next(&file, &strip) > 0) {
+        if (strip.kind != XEDGE_STRIP_LINES || !strip.intact || !strip.lines) continue;
+        std::int64_t encoder;
+        xedge_strip_line(&file, &strip, 0, &encoder, low.data(), high.data());
+        return encoder;
+    }
+    return 0;
+}
+
 // Lines of the strip file into the ring, at their time; the belt runs on when the file has ended.
 // A real detector takes the file's place. The thread does nothing that could wait for the lane.
 void feed(xedge_strip_file& file, xedge_ring_writer& ring, double rate, Belt& belt) {
@@ -272,6 +287,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     Belt belt;
+    belt.encoder = first_count(file);
     std::thread feeder(feed, std::ref(file), std::ref(ring), rate, std::ref(belt));
     const auto diverter = static_cast<std::int64_t>(std::atof(argv[4]) * file.counts_per_mm);
     const int bags = answer_for_bags(belt, std::atoi(argv[3]), diverter);

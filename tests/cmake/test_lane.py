@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from xedge.scanner.stripfile import StripReader, StripWriter
 from xedge.types import Verdict
 
 pytest.importorskip("pymodbus", reason="the extra `modbus` is not installed")
@@ -54,6 +56,17 @@ def lane_file(tmp_path: Path, run: Any, ring: Path) -> Path:
     return path
 
 
+def counted_from(start: int, recorded: Path) -> Path:
+    """The same belt with an encoder that begins at another count."""
+    path = recorded.with_name(f"from{start}.xstrip")
+    with StripReader(recorded) as reader, StripWriter(path, reader.header) as writer:
+        for name, run in reader.runs.items():
+            writer.write_run(name, *run)
+        for strip in reader:
+            writer.write(replace(strip, encoder=strip.encoder + start))
+    return path
+
+
 def answers(printed: str) -> list[tuple[str, str, str]]:
     """Of each bag: what became of it, the verdict, and what that rests on."""
     found = [match.groups() for match in map(ANSWER.fullmatch, printed.splitlines()) if match]
@@ -62,12 +75,14 @@ def answers(printed: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("start", [0, -1_000_000])
 def test_each_bag_is_answered_once_and_a_positive_one_diverted(
-    build: Path, ring: Path, lane_file: Path
+    build: Path, ring: Path, lane_file: Path, start: int
 ) -> None:
     folder, port = lane_file.parent, lane_file.stem
+    belt = counted_from(start, folder / "belt.xstrip")
     with subprocess.Popen(
-        [build / "examples" / "lane", folder / "belt.xstrip", ring, port, "2500", "600"],
+        [build / "examples" / "lane", belt, ring, port, "2500", "600"],
         stdout=subprocess.PIPE, text=True,
     ) as lane:  # fmt: skip
         try:

@@ -2,12 +2,15 @@
 
 A comparison of thousands of bags takes hours. With a folder, each block's answers are written when
 the block is done, and a later run of the same command takes them from there, with more images as
-well, or with one contender more. What was kept is not believed on its name alone: the first image
-of each block is looked at again, and a block whose answer is another now is done anew.
+well, or with one contender more. Answers of another version of the code are not taken: its digest
+is part of their name. Nor is what was kept believed on its name alone, which says nothing of the
+machine: the first image of each block is looked at again, and a block whose answer is another now
+is done anew.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +21,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+import xedge
 from xedge.commands.evaluated import Find, Subjects
 from xedge.errors import ConfigError
 from xedge.metrics import Truth
@@ -25,6 +29,12 @@ from xedge.types import Detections
 
 BLOCK: Final = 100
 """Images of a block: what an interruption loses, and one in a hundred is looked at twice."""
+
+MAKES_NONE: Final = frozenset({"commands", "control", "lane", "train", "models"})
+"""Parts of xedge that no answer comes out of, but for `evaluated`, which asks the engines."""
+
+SOURCES: Final = frozenset({".py", ".npz"})
+"""Of code, and of the tables that the simulator reads."""
 
 Answers: TypeAlias = list[tuple[Detections, Truth]]
 
@@ -55,7 +65,7 @@ def answers_of(
     Args:
         contenders: Who is asked.
         subjects: What to look at.
-        folder: Where answers are kept, and taken from; None keeps none.
+        folder: Where answers are kept, and those of the same code taken from; None keeps none.
         advance: Called after each image.
 
     Raises:
@@ -109,8 +119,30 @@ def _block(
     return block
 
 
+def code_sha256(package: Path) -> str:
+    """Sha256, in hex, over the sources that answers come out of: names and contents.
+
+    Args:
+        package: Folder of the package xedge.
+    """
+    digest = hashlib.sha256()
+    found = (path for path in package.rglob("*") if path.suffix in SOURCES)
+    sources = {path.relative_to(package).as_posix(): path for path in found}
+    for name, path in sorted(sources.items()):
+        if name.partition("/")[0] not in MAKES_NONE or name == "commands/evaluated.py":
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{name}\n{content}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _this_code() -> str:
+    return code_sha256(Path(xedge.__file__).resolve().parent)
+
+
 def _name(contender: Contender, subjects: Subjects, places: range) -> str:
-    digest = hashlib.sha256(f"{contender.name}\n{subjects.origin}".encode()).hexdigest()[:24]
+    depends_on = f"{_this_code()}\n{contender.name}\n{subjects.origin}"
+    digest = hashlib.sha256(depends_on.encode()).hexdigest()[:24]
     return f"{digest}-{places.start:07d}-{len(places)}.npz"
 
 

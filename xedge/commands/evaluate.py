@@ -263,7 +263,7 @@ def _per_thousand(share: Share) -> Json:
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engine; else all cores.")
 @refine_all
 @click.option("--answers", type=click.Path(path_type=Path, file_okay=False),
-              help="Keep answers in this folder, and go on from there.")  # fmt: skip
+              help="Keep answers in this folder, and take those of the same code.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(as_json: bool, **options: Any) -> None:
     """Say what a bundle is worth on an engine: precision, recall, alarms.

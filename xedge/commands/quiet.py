@@ -33,6 +33,9 @@ USEFUL: Final = 0.2
 """Share of the windows of clean bags that a statement must stop to be written: a model in two
 stages takes a little longer to start."""
 
+A_UNIT: Final = 1e4
+"""Thresholds are whole multiples of 1 / A_UNIT; there is none below the first."""
+
 OF_THREE: Final = 3.0
 """Nothing in n trials bounds a rate by 3 / n at 95 % confidence."""
 
@@ -69,28 +72,32 @@ class Chosen:
     """One statement, and what it was worth.
 
     Attributes:
-        quiet: The statement.
+        keeps: Score of the detections that it keeps.
+        quiet: The statement; None where the least score is so low that none lies below it.
         least_seen: The smallest first-pass score of a window, among the bags it was chosen on, with
             a detection that is kept.
         chosen_on: What it does to these.
         checked_on: What it does to others.
     """
 
-    quiet: Quiet
+    keeps: float
+    quiet: Quiet | None
     least_seen: float
     chosen_on: Count
     checked_on: Count
 
     @property
     def useful(self) -> bool:
-        """Whether enough windows stop for it to be written."""
-        return self.chosen_on.stopped_clean >= USEFUL
+        """Whether there is one, and enough windows stop for it to be written."""
+        return self.quiet is not None and self.chosen_on.stopped_clean >= USEFUL
 
 
 def choose(
     bags: Sequence[SeenBag], variant: str, keeps: float, margin: float
-) -> tuple[float, Quiet]:
+) -> tuple[float, Quiet | None]:
     """The smallest first-pass score that held something, and the statement a margin below it.
+
+    There is none below a score of about 1 / `A_UNIT`.
 
     Args:
         bags: What was seen; at least one window must hold a detection that is kept.
@@ -109,10 +116,11 @@ def choose(
             remedy="Look at more bags with --bags",
         )  # fmt: skip
     # Rounded down: above the smallest score something would be lost.
-    return min(held), Quiet(keeps, math.floor(min(held) * (1 - margin) * 1e4) / 1e4)
+    below = math.floor(min(held) * (1 - margin) * A_UNIT) / A_UNIT
+    return min(held), Quiet(keeps, below) if below else None
 
 
-def count(bags: Sequence[SeenBag], variant: str, quiet: Quiet, alarm: float) -> Count:
+def count(bags: Sequence[SeenBag], variant: str, quiet: Quiet | None, alarm: float) -> Count:
     """What a statement does to bags.
 
     A bag alarms where a window does: what the windows of a bag show is merged, and the best score
@@ -121,12 +129,15 @@ def count(bags: Sequence[SeenBag], variant: str, quiet: Quiet, alarm: float) -> 
     Args:
         bags: What was seen in them.
         variant: Of the bundle.
-        quiet: The statement.
+        quiet: The statement; None stops no window.
         alarm: Score of an alarm.
     """
 
     def stops(window: Seen) -> bool:
-        return window.quiet < quiet.below
+        return quiet is not None and window.quiet < quiet.below
+
+    def loses(window: Seen) -> bool:
+        return quiet is not None and stops(window) and window.best >= quiet.keeps
 
     seen = [bag.windows[variant] for bag in bags]
     flips = sum(
@@ -144,7 +155,7 @@ def count(bags: Sequence[SeenBag], variant: str, quiet: Quiet, alarm: float) -> 
     stopped = sum(s * w for s, w in zip(shares, weights, strict=True))
     return Count(
         bags=len(bags),
-        lost=sum(stops(w) and w.best >= quiet.keeps for windows in seen for w in windows),
+        lost=sum(loses(w) for windows in seen for w in windows),
         flips=flips,
         most_flips=None if flips or not bags else OF_THREE / len(bags),
         stopped_clean=shares[0],
@@ -185,7 +196,7 @@ def state(
             own, others = (count(bags, variant, quiet, spec.alarm_threshold)
                            for bags in (chosen_on, checked_on))  # fmt: skip
             own = dataclasses.replace(own, most_flips=None)
-            found[variant].append(Chosen(quiet, least, own, others))
+            found[variant].append(Chosen(keeps, quiet, least, own, others))
     return found
 
 
@@ -310,7 +321,8 @@ def quiet(
                "positive": POSITIVE, "stated": [dataclasses.asdict(one) for one in chosen]}
         for name, chosen in found.items()
     }  # fmt: skip
-    stated = {name: [one.quiet for one in chosen if one.useful] for name, chosen in found.items()}
+    stated = {name: [one.quiet for one in chosen if one.quiet and one.useful]
+              for name, chosen in found.items()}  # fmt: skip
     sha256 = with_quiet(
         out, opened, stated, {"quiet": {**opened.measured.get("quiet", {}), **rows}}
     )
@@ -321,7 +333,7 @@ def quiet(
     for name, chosen in found.items():
         for one in chosen:
             if not one.useful:
-                click.echo(f"{name} keeps {one.quiet.keeps:g}: not written, too few windows stop")
+                click.echo(f"{name} keeps {one.keeps:g}: not written, too few windows stop")
     if opened.signed:
         click.echo("The signature is gone: sign it again with `xedge sign`.")
     click.echo(f"{out}: sha256 {sha256}")
@@ -346,7 +358,8 @@ def _print(found: Mapping[str, Sequence[Chosen]]) -> None:
                 if bags.most_flips is not None:
                     flips += f" (<= {bags.most_flips:.2%})"
                 table.add_row(
-                    name, f"{one.quiet.keeps:g}", f"{one.quiet.below:g}", f"{one.least_seen:.4f}",
+                    name, f"{one.keeps:g}", f"{one.quiet.below:g}" if one.quiet else "none",
+                    f"{one.least_seen:.4f}",
                     str(bags.bags), flips, str(bags.lost), f"{bags.stopped_clean:.1%}",
                     f"{bags.stopped_belt:.1%}",
                 )  # fmt: skip

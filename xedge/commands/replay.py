@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from xedge.bundle import open_bundle
+from xedge.bundle import Bundle, open_bundle
 from xedge.commands.bundle_options import bundle_options
-from xedge.commands.journals import least_told
 from xedge.commands.live import open_console
-from xedge.commands.screening import warm_detector
+from xedge.commands.screening import EngineUsed, named_engine, warm_detector
+from xedge.detector import Detector
 from xedge.engines import BACK_ENDS
 from xedge.errors import JournalError
+from xedge.engines.threads import lane_threads
 from xedge.lane.config import FULL
 from xedge.lane.journal import JournalReader
 from xedge.lane.journal.reading import Boot
-from xedge.lane.journal.replay import Replay
+from xedge.lane.journal.replay import Replay, Screens
 from xedge.lane.journal.replay import replay as replayed
 
 SHOWN = 50
@@ -80,15 +83,14 @@ def replay(
         if listing:
             _list(reader, as_json)
             return
-        screens = {}
+        screens: Callable[[Boot], Screens] | Screens = {}
         notices: list[str] = []
         if not no_engine:
             opened = open_bundle(bundle, public_key)
-            least = _least(reader.boots())
-            detector, used = stack.enter_context(warm_detector(opened, engine, threads, least))
-            screens[FULL] = detector
+            used = named_engine(engine, threads or lane_threads())
+            screens = _of_each_boot(stack, opened, used)
             now = {"model_sha256": opened.sha256, "engine": f"{used.name} {used.version}",
-                   "threads": str(used.threads), "least": least_told(least)}  # fmt: skip
+                   "threads": str(used.threads)}  # fmt: skip
             notices = _otherwise(reader.boots(), now)
         outcome = replayed(reader, screens, first=first, last=last)
         _refuse_nothing(reader, outcome, first, last)
@@ -115,9 +117,26 @@ def _refuse_nothing(reader: JournalReader, outcome: Replay, first: int, last: in
     )
 
 
-def _least(boots: list[Boot]) -> float | None:
-    """The least score that quiet windows were not to lose in the last boot; None for all."""
-    told = next((boot.about["least"] for boot in reversed(boots) if "least" in boot.about), "")
+def _of_each_boot(stack: ExitStack, bundle: Bundle, used: EngineUsed) -> Callable[[Boot], Screens]:
+    """What gives the screens of a boot: windows stop in them where they did then, and only there.
+
+    Boots that follow each other with one threshold share a detector; the last one is closed with
+    the stack.
+    """
+    loaded = stack.enter_context(ExitStack())
+
+    @lru_cache(1)  # one model in memory: boots come one after another
+    def detector(least: float | None) -> Detector:
+        loaded.close()
+        opened, _ = loaded.enter_context(warm_detector(bundle, used.name, used.threads, least))
+        return opened
+
+    return lambda boot: {FULL: detector(_least(boot))}
+
+
+def _least(boot: Boot) -> float | None:
+    """The least score that quiet windows were not to lose in a boot; None for all."""
+    told = boot.about.get("least")
     return float(told) if told else None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from xedge.engines.cut import Parts, take_apart
+from xedge.engines.cut import Parts, Value, take_apart
 from xedge.errors import EngineLoadError
 from xedge.graph import LABEL_AWARE, Node
 
@@ -60,12 +60,7 @@ def in_two(model: bytes, classes: int) -> Stages:
     parts = take_apart(model)
     scores = first_scores(parts, classes)
     if not scores:
-        raise EngineLoadError(
-            "the model has no first pass that it could stop after",
-            expected=f"a label-aware step that begins with the scores of {classes} classes",
-            found="none",
-            remedy="Refine every window: use the bundle as it is",
-        )
+        raise _no_first_pass(classes, "none")
     carried = _carried(parts, scores)
     return Stages(
         first=parts.between(parts.inputs, (*scores, *carried)),
@@ -76,8 +71,14 @@ def in_two(model: bytes, classes: int) -> Stages:
 
 
 def first_scores(parts: Parts, classes: int) -> tuple[str, ...]:
-    """The class scores that label-aware steps begin with, one value a level; none without them."""
+    """The class scores that label-aware steps begin with, one value a level; none without them.
+
+    Raises:
+        EngineLoadError: When a step has scores, and none that are seen to be of classes: a window
+            must not stop for what the other levels say.
+    """
     found: dict[str, str] = {}
+    other: dict[str, Value | None] = {}
     for node in parts.nodes:
         scope = LABEL_AWARE.match(node.name)
         if scope is None or node.operator != "Sigmoid" or scope[0] in found:
@@ -85,7 +86,22 @@ def first_scores(parts: Parts, classes: int) -> tuple[str, ...]:
         value = parts.value(node.outputs[0])
         if value is not None and len(value.shape) == 4 and value.shape[1] == classes:
             found[scope[0]] = node.outputs[0]
+        else:
+            other.setdefault(scope[0], value)
+    for name in sorted(other.keys() - found.keys()):
+        value = other[name]
+        shape = "unknown shape" if value is None else f"shape {list(value.shape)}"
+        raise _no_first_pass(classes, f"scores of {shape} in {name}")
     return tuple(found.values())
+
+
+def _no_first_pass(classes: int, found: str) -> EngineLoadError:
+    return EngineLoadError(
+        "the model has no first pass that it could stop after",
+        expected=f"a label-aware step that begins with the scores of {classes} classes",
+        found=found,
+        remedy="Refine every window: use the bundle as it is",
+    )
 
 
 def _carried(parts: Parts, scores: tuple[str, ...]) -> tuple[str, ...]:

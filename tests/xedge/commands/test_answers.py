@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xedge.commands.answers import BLOCK, Answers, Contender, answers_of
+import xedge
+from xedge.commands import answers
+from xedge.commands.answers import BLOCK, Answers, Contender, answers_of, code_sha256
 from xedge.commands.evaluated import Subject, Subjects
 from xedge.errors import ConfigError, EngineRunError
 from xedge.metrics import Truth
@@ -118,6 +120,46 @@ def test_other_images_are_not_taken(tmp_path: Path) -> None:
     other = Asked()
     answers_of([other.contender], subjects(origin="others"), tmp_path)
     assert len(other.seen) == IMAGES
+
+
+def test_answers_of_other_code_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merging that changes no first image of a block changes others."""
+    answers_of([Asked().contender], subjects(), tmp_path)
+    monkeypatch.setattr(answers, "_this_code", lambda: "other")
+    changed = Asked()
+    answers_of([changed.contender], subjects(), tmp_path)
+    assert changed.seen == list(range(IMAGES))
+    again = Asked()
+    answers_of([again.contender], subjects(), tmp_path)
+    assert again.seen == [0, BLOCK, 2 * BLOCK]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("postprocess.py", True), ("boxes.py", True), ("engines/two_stage.py", True),
+     ("sim/faults/kinds.py", True), ("sim/tables.npz", True), ("scanner/windows.py", True),
+     ("commands/evaluated.py", True), ("commands/answers.py", False),
+     ("lane/core.py", False), ("postprocess.pyc", False)],
+)  # fmt: skip
+def test_the_digest_is_of_the_code_that_answers(name: str, counts: bool, tmp_path: Path) -> None:
+    for part in ("postprocess.py", "scanner/windows.py", "lane/core.py", name):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).write_text("x = 1")
+    before = code_sha256(tmp_path)
+    assert code_sha256(tmp_path) == before
+    (tmp_path / name).write_text("x = 2")
+    assert (code_sha256(tmp_path) != before) is counts
+    (tmp_path / name).rename((tmp_path / name).with_stem("other"))
+    assert (code_sha256(tmp_path) != before) is counts
+
+
+def test_the_code_that_runs_has_a_digest() -> None:
+    package = Path(xedge.__file__).parent
+    assert answers._this_code() == code_sha256(package)
+    assert all((package / part).is_dir() for part in answers.MAKES_NONE)
+    assert (package / "commands" / "evaluated.py").is_file()
 
 
 @pytest.mark.parametrize("damage", [b"", b"nothing", None])

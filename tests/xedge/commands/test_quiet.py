@@ -35,6 +35,30 @@ def test_the_threshold_lies_a_margin_below_what_held_something() -> None:
         choose(bags, "fp32", 0.9, 0.1)
 
 
+@given(least=st.floats(0, 0.0003), margin=st.floats(0, 0.9))
+def test_below_the_smallest_threshold_there_is_none(least: float, margin: float) -> None:
+    bags = [bag((least, 0.5), (0.0, 0.0))]
+    seen, chosen = choose(bags, "fp32", ALARM, margin)
+    assert seen == least
+    # A last bit of a product may lie on either side of a whole number.
+    if least * (1 - margin) < 0.99e-4:
+        assert chosen is None
+    elif least * (1 - margin) > 1.01e-4:
+        assert chosen is not None
+        assert 0 < chosen.below <= least
+    found = count(bags, "fp32", chosen, ALARM)
+    assert (found.lost, found.flips) == (0, 0)
+    assert found.stopped_clean == (0 if chosen is None else 0.5)
+
+
+def test_a_threshold_for_alarms_is_stated_beside_none_for_all(quiet_bundle: Path) -> None:
+    bags = [bag((0.00008, 0.35), (0.0, 0.0)), bag((0.6, 0.55))]
+    for_all, alarms = state(open_bundle(quiet_bundle), bags, bags, ["fp32"], 0.1)["fp32"]
+    assert (for_all.keeps, for_all.quiet, for_all.useful) == (0.3, None, False)
+    assert (alarms.quiet, alarms.useful) == (Quiet(0.5, 0.54), True)
+    assert for_all.checked_on.stopped_clean == 0
+
+
 @given(
     windows=st.lists(st.lists(st.tuples(SCORE, SCORE), min_size=1, max_size=3), min_size=1),
     keeps=st.floats(0.01, 1),
@@ -45,7 +69,6 @@ def test_on_the_bags_it_was_chosen_on_nothing_is_lost(
     bags = [bag(*some) for some in windows]
     held = [w[0] for some in windows for w in some if w[1] >= keeps]
     assume(held)
-    assume(min(held) > 0.001)  # a threshold has four decimals
     _, chosen = choose(bags, "fp32", keeps, 0.1)
     found = count(bags, "fp32", chosen, keeps)
     assert (found.lost, found.flips) == (0, 0)
@@ -122,20 +145,30 @@ def test_a_bundle_is_written_that_states_what_was_measured(
     assert [row["quiet"]["below"] for row in both] == [0.36, 0.54]
     assert [row["chosen_on"]["flips"] for row in both] == [0, 0]
     assert [row["checked_on"]["flips"] for row in both] == [0, 1]
-    written, whole = open_bundle(out), open_bundle(quiet_bundle)
-    assert written.variant().model == whole.variant().model
+    written, source = open_bundle(out), open_bundle(quiet_bundle)
+    assert written.variant().model == source.variant().model
     assert written.variant().quiet == tuple(Quiet(**row["quiet"]) for row in both)
     assert written.measured["quiet"] == record["variants"]
     with xedge.open_detector(written, "onnxruntime", 1) as detector:
         detector.detect_window(np.full((3, 32, 32), 240, np.uint8))
         assert detector.stopped == 1
     # Of a belt without a quiet window nothing is stated.
+    whole = log.read_text()
     busy = tmp_path / "busy.jsonl"
-    rows = log.read_text().splitlines()
+    rows = whole.splitlines()
     busy.write_text("\n".join([rows[0], rows[1].replace(", [0.1, 0.0]", ""), rows[2], ""]))
     less = quieted(quiet_bundle, "-o", out, *options, "--log", busy, "--force")
     assert "fp32 keeps 0.3: not written, too few windows stop" in less.stdout
     assert [one.keeps for one in open_bundle(out).variant().quiet] == [0.5]
+    # Nor below a first-pass score of nothing; what there is for alarms is stated as ever.
+    log.write_text(whole.replace("[0.4, 0.35]", "[0.00008, 0.35]"))
+    low = quieted(quiet_bundle, "-o", out, *options, "--log", log, "--force")
+    assert low.exit_code == 0, low.output
+    assert "fp32 keeps 0.3: not written, too few windows stop" in low.stdout
+    assert "none" in low.stdout
+    assert [one.keeps for one in open_bundle(out).variant().quiet] == [0.5]
+    assert open_bundle(out).measured["quiet"]["fp32"]["stated"][0]["quiet"] is None
+    log.write_text(whole)
     # What was measured of another variant stays.
     others = {"quiet": {"int8": {"margin": 0.1}}}
     with_quiet(out, open_bundle(quiet_bundle), {}, others)

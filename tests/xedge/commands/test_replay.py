@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from xedge.bundle import open_bundle
 from xedge.cli import main
 from xedge.commands.journals import Handover, open_journal
-from xedge.commands.replay import _least, replay
+from xedge.commands.replay import _of_each_boot, replay
+from xedge.commands.screening import EngineUsed
 from xedge.commands.strips import record_belt, screen_file
 from xedge.control.board import PlcEvent
+from xedge.detector import Detector
 from xedge.errors import JournalError
+from xedge.lane.config import FULL
 from xedge.lane.journal.reading import Boot
 
 
@@ -140,11 +145,41 @@ def test_a_decision_is_taken_over_when_every_plc_that_can_say_so_has(
         assert not journal.acknowledged_elsewhere
 
 
-def test_quiet_windows_stop_as_they_did_in_the_shift() -> None:
-    first, second, third, fourth = (
-        Boot(1, 0, None, 1, about, None, None)
-        for about in ({}, {"least": "0.1911"}, {"engine": "x"}, {"least": ""})
+def test_quiet_windows_stop_in_each_boot_as_they_did_in_it(quiet_bundle: Path) -> None:
+    bundle, used = open_bundle(quiet_bundle), EngineUsed("onnxruntime", "", 1)
+    air = np.full((3, 32, 32), 240, np.uint8)  # scores 0.01 in the first pass
+    abouts = (
+        {},
+        {"least": "0.5"},
+        {"engine": "x", "least": "0.5"},
+        {"least": ""},
+        {"least": "0.1"},
     )
-    assert _least([first]) is None
-    assert _least([first, second, third]) == 0.1911
-    assert _least([first, second, fourth]) is None
+    with ExitStack() as stack:
+        screens, stopped = _of_each_boot(stack, bundle, used), []
+        for about in abouts:
+            detector = screens(Boot(1, 0, None, 1, about, None, None))[FULL]
+            assert isinstance(detector, Detector)
+            detector(air)
+            stopped.append(detector.stopped)
+    # The third boot shares the second one's detector; nothing is stated that keeps 0.1.
+    assert stopped == [0, 1, 2, 0, 0]
+
+
+def test_a_restart_with_another_threshold_is_no_difference(
+    shift: Path, stand_in_bundle: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(shift, folder)
+    belt = tmp_path / "belt.xstrip"
+    record_belt(belt, bags=1, seed=6)
+    screen_file(belt, open_bundle(stand_in_bundle), engine="fake", journal=folder)
+    base = sqlite3.connect(folder / "journal.sqlite")
+    base.execute("UPDATE boots SET about = json_set(about, '$.least', '0.3')"
+                 " WHERE epoch = (SELECT max(epoch) FROM boots)")  # fmt: skip
+    base.commit()
+    base.close()
+    result = call(stand_in_bundle, folder, "--engine", "fake", "--json")
+    assert result.exit_code == 0, result.output
+    outcome = json.loads(result.stdout)
+    assert (outcome["compared"], outcome["from_record"], outcome["notices"]) == (3, 0, [])

@@ -40,9 +40,31 @@ def test_the_early_version_is_found_as_well(label_aware_onnx: bytes) -> None:
 def test_scores_of_something_else_than_classes_are_no_first_pass(
     label_aware_onnx: bytes, classes: int
 ) -> None:
-    assert first_scores(take_apart(label_aware_onnx), classes) == ()
-    with pytest.raises(EngineLoadError, match="no first pass that it could stop after"):
-        in_two(label_aware_onnx, classes)
+    for asked in (lambda: first_scores(take_apart(label_aware_onnx), classes),
+                  lambda: in_two(label_aware_onnx, classes)):  # fmt: skip
+        with pytest.raises(EngineLoadError, match=r"stop after.*\[1, 2, 32, 32\] in P3/label_aware"):
+            asked()
+
+
+@pytest.mark.parametrize("shape", [None, 3])
+def test_a_level_whose_scores_are_not_known_is_refused(
+    label_aware_onnx: bytes, shape: int | None
+) -> None:
+    """Windows would stop for what the other levels say."""
+    model = onnx.load_model_from_string(label_aware_onnx)
+    (node,) = (n for n in model.graph.node if n.output[0] == "first")
+    more = model.graph.node.add()
+    more.CopyFrom(node)
+    more.name, more.output[0] = "P4/label_aware/Sigmoid", "other"
+    if shape is not None:
+        (value,) = (v for v in model.graph.value_info if v.name == "first")
+        said = model.graph.value_info.add()
+        said.CopyFrom(value)
+        said.name = "other"
+        said.type.tensor_type.shape.dim[1].dim_value = shape
+    said = "unknown shape" if shape is None else "1, 3, "
+    with pytest.raises(EngineLoadError, match=f"no first pass.*{said}.*in P4/label_aware"):
+        in_two(bytes(model.SerializeToString()), 2)
 
 
 def test_a_model_without_the_step_has_no_first_pass(

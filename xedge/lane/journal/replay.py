@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from xedge.types import U8, Decision, Detections
 
 COMPARED = ("encoder_head", "encoder_tail", "verdict", "reason", "reasons", "late", "latency_ns",
             "ladder", "detections", "correction_sha256")  # fmt: skip
+
+Screens: TypeAlias = Mapping[str, Callable[[U8], Detections]]
+"""What finds objects in a window, by the name of its rung in the ladder."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Replay:
 
 def replay(
     reader: JournalReader,
-    screens: Mapping[str, Callable[[U8], Detections]],
+    screens: Screens | Callable[[Boot], Screens],
     *,
     first: int = 1,
     last: int | None = None,
@@ -81,8 +84,8 @@ def replay(
 
     Args:
         reader: The journal.
-        screens: What finds objects in a window, by the name of its rung in the ladder; the answers
-            of the rungs that are missing are taken from the record.
+        screens: What finds objects in a window, or what gives that for each boot of which something
+            is run again; the answers of the rungs that are missing are taken from the record.
         first: The first bag that is compared.
         last: The last one; None for the last in the journal.
 
@@ -99,7 +102,8 @@ def replay(
         outcome.recovered += sum(row["decided_epoch"] != boot.epoch for row in wanted.values())
         wanted = {n: row for n, row in wanted.items() if row["decided_epoch"] == boot.epoch}
         if wanted:
-            _Boot(reader, boot, screens, wanted, outcome).run()
+            of_boot = screens(boot) if callable(screens) else screens
+            _Boot(reader, boot, of_boot, wanted, outcome).run()
     return outcome
 
 
@@ -130,7 +134,7 @@ class _Boot:
         self,
         reader: JournalReader,
         boot: Boot,
-        screens: Mapping[str, Callable[[U8], Detections]],
+        screens: Screens,
         wanted: dict[int, dict[str, Any]],
         outcome: Replay,
     ) -> None:

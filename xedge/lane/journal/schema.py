@@ -167,7 +167,8 @@ def check(base: sqlite3.Connection, path: Path) -> None:
                            remedy="Name another folder")  # fmt: skip
     raise JournalError(
         f"the journal {path} is of another version", expected=str(VERSION), found=str(version),
-        remedy="Use the version of xedge that wrote it, or name another folder",
+        remedy="Start and drain a lane with the version of xedge that wrote it, so that what is "
+               "open is handed over; then name a new folder. That version replays this one",
     )  # fmt: skip
 
 

@@ -117,6 +117,29 @@ def test_another_model_is_found_out(shift, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_each_boot_has_its_own_screens(shift, tmp_path: Path) -> None:
+    def nothing(planes) -> Detections:
+        return Detections.empty()
+
+    for screen in (nothing, seen_in, nothing):
+        shift.run(tmp_path / "j", 2, screen=screen)
+    with JournalReader(tmp_path / "j") as reader:
+        epochs = [boot.epoch for boot in reader.boots()]
+        asked = []
+
+        def of(boot):
+            asked.append(boot.epoch)
+            return {FULL: seen_in if boot.epoch == epochs[1] else nothing}
+
+        outcome = replay(reader, of)
+        assert (outcome.compared, outcome.differences, outcome.from_record) == (6, [], 0)
+        assert asked == epochs
+        assert replay(reader, of, first=3, last=4).compared == 2
+        assert asked[3:] == [epochs[1]]  # nothing of the others is run again
+        assert replay(reader, {FULL: nothing}).differences
+        assert replay(reader, {FULL: seen_in}).differences
+
+
 def test_a_record_that_was_changed_is_found_out(shift, tmp_path: Path) -> None:
     import sqlite3
 
