@@ -22,8 +22,8 @@ from xedge.commands.live import open_console
 from xedge.commands.screening import EngineUsed, named_engine, warm_detector
 from xedge.detector import Detector
 from xedge.engines import BACK_ENDS
-from xedge.errors import JournalError
 from xedge.engines.threads import lane_threads
+from xedge.errors import JournalError
 from xedge.lane.config import FULL
 from xedge.lane.journal import JournalReader
 from xedge.lane.journal.reading import Boot

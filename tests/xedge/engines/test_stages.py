@@ -42,7 +42,9 @@ def test_scores_of_something_else_than_classes_are_no_first_pass(
 ) -> None:
     for asked in (lambda: first_scores(take_apart(label_aware_onnx), classes),
                   lambda: in_two(label_aware_onnx, classes)):  # fmt: skip
-        with pytest.raises(EngineLoadError, match=r"stop after.*\[1, 2, 32, 32\] in P3/label_aware"):
+        with pytest.raises(
+            EngineLoadError, match=r"stop after.*\[1, 2, 32, 32\] in P3/label_aware"
+        ):
             asked()
 
 
