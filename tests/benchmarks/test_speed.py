@@ -130,6 +130,19 @@ def test_a_belt_is_made_of_quiet_and_refined_windows() -> None:
     assert speed.stopped_share(0.5) == 0.5
 
 
+def test_a_window_that_stops_does_not_do_the_work_of_the_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = Subject("atss-lacls-tiny")
+    rows = [Row(name, subject, "onnxruntime", against="whole", windows=windows)
+            for name, windows in (("whole", ""), ("stops", "quiet"), ("goes on", "refined"))
+            ]  # fmt: skip
+    monkeypatch.setattr(speed, "TABLES", {"mine": rows})
+    settings = SpeedSettings(rounds=6, warmup=1, threads=1, stopped=0.5)
+    works = bench_speed("mine", settings).results["work"]
+    assert set(works) == {"whole", "goes on"}
+
+
 @pytest.mark.full
 def test_a_start_is_measured() -> None:
     record = bench_start(2)
