@@ -33,7 +33,12 @@ class Shift:
 
     def killed(self, folder: Path, to: Path) -> Path:
         """What is on the disk now, as a process leaves it that is killed now."""
-        return Path(shutil.copytree(folder, to))
+        for _ in range(10):
+            try:
+                return Path(shutil.copytree(folder, to))
+            except shutil.Error:  # a segment was deleted while it was copied
+                shutil.rmtree(to)
+        raise AssertionError("the folder never stood still")
 
 
 @pytest.fixture(scope="session")
