@@ -46,7 +46,7 @@ def test_neighbours_that_read_too_much_are_a_fault_until_they_do_not(wide, share
 @given(
     first=st.integers(0, ELEMENTS - 1),
     wide=st.integers(0, ELEMENTS),
-    share=st.floats(0.0, 1 + LIMIT),
+    share=st.floats(0.0, 1 + LIMIT, exclude_max=True),  # 1.03 - 1 is more than 0.03
 )
 def test_whatever_matter_lies_there_is_no_fault(first, wide, share) -> None:
     assert not judged(BrightWatch(LIMIT), mean(first, wide, share), FOUND_BLOCKS + 1)
