@@ -2,7 +2,6 @@
 
 import colorsys
 
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
